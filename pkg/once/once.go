@@ -1,0 +1,154 @@
+// Package once is the "handled once" store of a group: which events are handled,
+// who owns a partition, up to where it is done, which keys wait, and what is on its
+// way out. One code, two SQL dialects: SQLite for one machine, PostgreSQL beyond.
+//
+// Every write of an owner stands behind the ownership lock and its epoch (promise:
+// fenced). The protocol is the one of the design's executable model.
+package once
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/eventspine/spine/pkg/consumer"
+)
+
+// ErrFenced says that another owner has taken the partition since: the whole
+// session of the partition is to be dropped.
+var ErrFenced = errors.New("ownership of the partition is lost")
+
+// ErrOutcomeUnknown says that the answer to a commit was lost. The session is to be
+// dropped and started over with Own, as if it had been fenced: only a fresh load
+// knows what was committed.
+var ErrOutcomeUnknown = errors.New("outcome of the commit is unknown")
+
+// ErrUnavailable wraps errors of a database that is away: try again, count no
+// attempt, make no dead letter.
+var ErrUnavailable = errors.New("database is unavailable")
+
+// Header is a Kafka record header.
+type Header struct {
+	Key   string
+	Value []byte
+}
+
+// Record is a Kafka record as the store keeps it: byte-identical.
+type Record struct {
+	Topic     string
+	Partition int32
+	Offset    int64
+	Timestamp time.Time
+	Key       []byte // nil = null key
+	Value     []byte // nil = tombstone
+	Headers   []Header
+}
+
+// Mode says where a record comes from.
+type Mode int
+
+// The modes.
+const (
+	Live    Mode = iota // from the topic
+	Waiting             // the head of a waiting key: its row goes with the commit
+	Replay              // fed again below next_offset: no effects
+)
+
+// Item is one record to be handled.
+type Item struct {
+	Mode    Mode
+	EventID string // inbox key
+	Record  Record
+	Replay  int64 // id of the replay request, for Replay
+}
+
+// Result says what Do did.
+type Result int
+
+// The results of Do.
+const (
+	Handled           Result = iota + 1
+	DuplicateDelivery        // this offset is done: handled, waiting or dead
+	DuplicateEvent           // this event id is done, at another offset
+)
+
+// Tx is a handler's transaction: the SQL connection and what leaves with it.
+type Tx interface {
+	consumer.DB
+	// Send adds an outgoing record, relayed in order after the commit.
+	Send(ctx context.Context, out Outgoing) error
+	// Effect adds a call to the outside. A key that this group has seen is not added
+	// again.
+	Effect(ctx context.Context, e Effect) error
+}
+
+// OutgoingKind tells facts from dead-letter copies.
+type OutgoingKind string
+
+// The kinds.
+const (
+	OutFact       OutgoingKind = "fact"
+	OutDeadLetter OutgoingKind = "dlq"
+)
+
+// Outgoing is a record on its way to Kafka. ID is set by the store and ordered per
+// partition of the input.
+type Outgoing struct {
+	ID   int64
+	Kind OutgoingKind
+	Record
+}
+
+// EffectState is where an effect stands.
+type EffectState string
+
+// The states.
+const (
+	EffectPending EffectState = "pending" // to be called, or called again
+	EffectIntent  EffectState = "intent"  // about to be called: if found so after a restart, the outcome is unknown
+	EffectUnknown EffectState = "unknown" // a person decides
+	EffectDone    EffectState = "done"
+)
+
+// Effect is a call to the outside, journalled.
+type Effect struct {
+	ID       int64
+	Name     string
+	Key      string // stable idempotency key, unique per group and name
+	Args     []byte // JSON
+	Cause    []byte // JSON of what the engine needs to stamp facts published when it is done
+	State    EffectState
+	Attempts int
+	NextAt   time.Time
+	Error    string
+}
+
+// WaitState tells rows that wait from dead heads.
+type WaitState string
+
+// The states.
+const (
+	Wait WaitState = "wait"
+	Dead WaitState = "dead"
+)
+
+// Row is a record that waits or is dead.
+type Row struct {
+	ID          int64
+	State       WaitState
+	Holds       bool // successors of the key wait behind it
+	EventID     string
+	Record      Record
+	Attempts    int
+	NextAt      time.Time
+	FirstFailed time.Time
+	LastFailed  time.Time
+	Class       string // class of the last failure: transient, permanent, undecodable …
+	Reason      string
+}
+
+// Options opens a database.
+type Options struct {
+	URL            string // "sqlite:PATH" or "postgres://…"
+	MaxConnections int    // 0 = 20
+}

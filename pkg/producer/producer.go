@@ -1,0 +1,91 @@
+// Package producer is what the author of an adapter writes against. An Adapter is
+// a value: what a source system can tell us, how its deliveries are verified, and
+// what they mean. It has no clock, no network, no configuration and no Kafka: the
+// engine hands it bytes and gets facts back.
+package producer
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/eventspine/spine/pkg/event"
+)
+
+// Adapter is all that one source system can tell us.
+type Adapter struct {
+	System   string        // folder name: "shopify"
+	IDTime   time.Duration // precision of the coarsest time by which a fact is known: floors id times
+	Webhooks []Webhook     // at most one for now: POST /webhooks/<system>/<instance>
+	Objects  []Object      // what its deliveries are about
+	Day      Day           // a believable day of deliveries for demo and tests; nil = none
+}
+
+// Webhook is one way in over HTTP.
+type Webhook struct {
+	Verify Verify
+	Kind   Look     // what happened, in the vendor's words: orders/create
+	Keep   []string // request headers that are kept with the delivery; credentials never are
+	Answer Answer   // the zero value is 200 with the standard body
+	// Key is the entity that the delivery is about, by a bounded look at a header or
+	// a JSON field: the native id of the order, "" = none (a batch, an unreadable
+	// body: the instance itself becomes the record key).
+	Key func(kind string, h http.Header, body []byte) string
+	// Split turns a batch into one delivery per object; nil = a delivery is one object.
+	Split func(Delivery) ([]Delivery, error)
+	// Media are the accepted media types; empty = application/json.
+	Media []string
+}
+
+// Look reads one word from the request, such as a header.
+type Look func(h http.Header, body []byte) string
+
+// Answer is what a vendor wants to hear, where it is not 200 and the standard body.
+type Answer struct {
+	Status int
+	Body   string // with Status 0 and an empty Body: the standard answer
+}
+
+// Request is what a Verify sees: the bytes as they came.
+type Request struct {
+	Instance event.Instance
+	Secrets  [][]byte // the current one, then the previous one while a rotation lasts
+	Header   http.Header
+	Body     []byte
+	Now      time.Time
+}
+
+// Verify checks that a request comes from the source. It returns ErrSignature or an
+// error that wraps it; the message never says which byte or which secret.
+type Verify func(Request) error
+
+// Delivery is what a source handed us about one aggregate, bytes unchanged.
+type Delivery struct {
+	ID         string // UUIDv7, given at intake
+	Kind       string
+	Key        string // record key: <system>/<instance>:<native id>, or the instance
+	Origin     event.Origin
+	Instance   event.Instance
+	Header     http.Header // the kept ones
+	Body       []byte
+	ReceivedAt time.Time
+}
+
+// Day makes a believable day: what a source would send for about n orders, over
+// the given instances, the same for the same seed. Secrets sign the requests.
+type Day func(seed uint64, orders int, shops []Shop) []Call
+
+// Shop is an instance that a Day plays, with the secret to sign for it.
+type Shop struct {
+	Instance event.Instance
+	Secret   []byte
+}
+
+// Call is one HTTP request of a Day.
+type Call struct {
+	After    time.Duration // offset from the start of the day; calls come in this order
+	Instance string        // "shopify/uk"
+	Header   http.Header
+	Body     []byte
+	Expect   int    // the HTTP status that a correct intake answers
+	Note     string // why this call is special: "duplicate delivery", "bad signature"; "" = plain
+}
