@@ -19,7 +19,7 @@ import (
 func NewID(idTime time.Time, source, name, entity, discriminator string) string {
 	sum := sha256.Sum256([]byte(source + "|" + name + "|" + entity + "|" + discriminator))
 	var id [16]byte
-	binary.BigEndian.PutUint64(id[:8], uint64(idTime.UnixMilli())<<16) //nolint:gosec // before 1970 wraps, as the layout says: 48 bits
+	binary.BigEndian.PutUint64(id[:8], uint64(idTime.UnixMilli())<<16)
 	copy(id[6:], sum[:10])
 	id[6] = id[6]&0x0f | 0x80 // version 8
 	id[8] = id[8]&0x3f | 0x80 // variant of RFC 9562

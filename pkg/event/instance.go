@@ -24,9 +24,7 @@ type Instance struct {
 	UnknownConfig bool     // the source is not in the configuration; every setting is its zero value
 }
 
-var (
-	instanceLaw = regexp.MustCompile(`^[a-z][a-z0-9-]{0,31}/[a-z0-9][a-z0-9-]{0,31}$`)
-)
+var instanceLaw = regexp.MustCompile(`^[a-z][a-z0-9-]{0,31}/[a-z0-9][a-z0-9-]{0,31}$`)
 
 // ParseInstance splits "shopify/uk". It sets System and Name only.
 func ParseInstance(s string) (Instance, error) {

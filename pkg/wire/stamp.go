@@ -106,11 +106,11 @@ func idTime(n event.New, c Cause) time.Time {
 }
 
 func mod(a, b int64) int64 {
-	if m := a % b; m >= 0 {
-		return m
-	} else {
-		return m + b
+	m := a % b
+	if m < 0 { // before 1970
+		m += b
 	}
+	return m
 }
 
 // IDTimeOf is the id time within an event id: its first 48 bits are milliseconds.
@@ -120,5 +120,5 @@ func IDTimeOf(id string) (time.Time, error) {
 		return time.Time{}, fmt.Errorf("event id %q: want a UUID", id)
 	}
 	ms := binary.BigEndian.Uint64(raw[:8]) >> 16
-	return time.UnixMilli(int64(ms)).UTC(), nil //nolint:gosec // 48 bits
+	return time.UnixMilli(int64(ms)).UTC(), nil
 }

@@ -1,0 +1,521 @@
+package a
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler

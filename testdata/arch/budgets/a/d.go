@@ -1,0 +1,481 @@
+package a
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler

@@ -1,0 +1,162 @@
+// Package big is a bad example.
+package big
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler
+
+// filler

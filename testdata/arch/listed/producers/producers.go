@@ -1,0 +1,2 @@
+// Package producers is a bad example: a folder is missing from the list.
+package producers

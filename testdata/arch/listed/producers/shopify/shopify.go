@@ -1,0 +1,2 @@
+// Package shopify is not in the list.
+package shopify

@@ -1,0 +1,4 @@
+// Package a is a bad example.
+package a
+
+func init() {}
