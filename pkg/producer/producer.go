@@ -5,6 +5,7 @@
 package producer
 
 import (
+	"iter"
 	"net/http"
 	"time"
 
@@ -17,7 +18,7 @@ type Adapter struct {
 	IDTime   time.Duration // precision of the coarsest time by which a fact is known: floors id times
 	Webhooks []Webhook     // at most one for now: POST /webhooks/<system>/<instance>
 	Objects  []Object      // what its deliveries are about
-	Day      Day           // a believable day of deliveries for demo and tests; nil = none
+	Day      Day           // a believable day of deliveries for demo and tests; the zero value = none
 }
 
 // Webhook is one way in over HTTP.
@@ -70,9 +71,15 @@ type Delivery struct {
 	ReceivedAt time.Time
 }
 
-// Day makes a believable day: what a source would send for about n orders, over
-// the given instances, the same for the same seed. Secrets sign the requests.
-type Day func(seed uint64, orders int, shops []Shop) []Call
+// Day is a believable day of a system, for demo and tests.
+type Day struct {
+	Instances []event.Instance // the installations that a demo sets up, with all settings
+	SKUs      []string         // the articles whose stock their orders reserve
+	// Calls yields what the source would send for about that many orders, over the
+	// given shops, in the order of time, and the same for the same seed. It is made
+	// while it is read: a day of many orders is never in memory at once.
+	Calls func(seed uint64, orders int, shops []Shop) iter.Seq[Call]
+}
 
 // Shop is an instance that a Day plays, with the secret to sign for it.
 type Shop struct {
