@@ -1,0 +1,259 @@
+// Package config reads the configuration of Spine: flag over environment over file
+// over default. It is strict: an unknown key is an error with file, line, column and
+// the nearest known key. Every leaf has an environment variable (kafka.brokers is
+// SPINE_KAFKA_BROKERS). A secret is a reference, env:NAME or file:PATH; a literal
+// secret is refused.
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/eventspine/spine/pkg/event"
+)
+
+// ErrInvalid marks every error that the operator's input caused: exit code 2.
+var ErrInvalid = errors.New("invalid configuration")
+
+// Config is the whole configuration, effective values.
+type Config struct {
+	Kafka     Kafka               `yaml:"kafka"`
+	Registry  Registry            `yaml:"registry"`
+	Database  Database            `yaml:"database"`
+	Intake    Intake              `yaml:"intake"`
+	Ops       Ops                 `yaml:"ops"`
+	Instances map[string]Instance `yaml:"instances"`
+	Groups    map[string]*Group   `yaml:"groups"`
+}
+
+// Kafka is the broker.
+type Kafka struct {
+	Brokers []string `yaml:"brokers"`
+	TLS     TLS      `yaml:"tls"`
+	SASL    SASL     `yaml:"sasl"`
+}
+
+// TLS are PEM files. Any of them switches TLS on.
+type TLS struct {
+	CA   string `yaml:"ca"`
+	Cert string `yaml:"cert"`
+	Key  string `yaml:"key"`
+}
+
+// SASL is how Spine proves itself to the broker: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512.
+type SASL struct {
+	Mechanism string `yaml:"mechanism"`
+	User      string `yaml:"user"`
+	Password  Secret `yaml:"password"`
+}
+
+// Registry is the Confluent-compatible schema registry.
+type Registry struct {
+	URL      string `yaml:"url"`
+	User     string `yaml:"user"`
+	Password Secret `yaml:"password"`
+	CA       string `yaml:"ca"`
+}
+
+// Database is a store of groups: sqlite:PATH or postgres://….
+type Database struct {
+	URL            string `yaml:"url"`
+	MaxConnections int    `yaml:"max_connections"`
+}
+
+// Intake is the HTTP side.
+type Intake struct {
+	Listen  string `yaml:"listen"`
+	MaxBody Size   `yaml:"max_body"`
+	Spool   string `yaml:"spool"`
+}
+
+// Ops is where health and metrics are served.
+type Ops struct {
+	Listen string `yaml:"listen"`
+}
+
+// Instance is one installation of a system.
+type Instance struct {
+	Secret         Secret   `yaml:"secret"`
+	PreviousSecret Secret   `yaml:"previous_secret"` // also accepted while a rotation lasts
+	BaseCurrency   string   `yaml:"base_currency"`
+	TimeZone       string   `yaml:"time_zone"`
+	LegalEntity    string   `yaml:"legal_entity"`
+	Warehouses     []string `yaml:"warehouses"`
+	ShopDomain     string   `yaml:"shop_domain"`
+	TaxPolicy      string   `yaml:"tax_policy"`
+	Calendar       string   `yaml:"calendar"`
+	PaymentDays    int      `yaml:"payment_days"`
+	V1Shipping     bool     `yaml:"v1_total_includes_shipping"`
+}
+
+// Group is what every group can be told, beside its own keys.
+type Group struct {
+	Database    Database `yaml:"database"`    // a store of its own; unset = the common one
+	Concurrency int      `yaml:"concurrency"` // keys handled at a time; 0 = 64
+	Own         any      `yaml:",inline"`     // consumer.Group.Config; nil = no keys of its own
+}
+
+// Default is the configuration of one machine without set-up, its files below dataDir.
+func Default(dataDir string) Config {
+	return Config{
+		Kafka:    Kafka{Brokers: []string{"127.0.0.1:9092"}},
+		Registry: Registry{URL: "http://127.0.0.1:8081"},
+		Database: Database{URL: "sqlite:" + dataDir + "/spine.db", MaxConnections: 20},
+		Intake:   Intake{Listen: "127.0.0.1:8080", MaxBody: 2 << 20, Spool: dataDir + "/spool.db"},
+		Ops:      Ops{Listen: "127.0.0.1:8090"},
+	}
+}
+
+// Source says where the configuration comes from.
+type Source struct {
+	File    string            // --config; "" = SPINE_CONFIG, else spine.yaml if it is there
+	Env     map[string]string // the environment
+	Flags   map[string]string // path → value, "kafka.brokers" → "a:1,b:2", from flags that were set
+	DataDir string            // where defaults put files
+	Groups  map[string]any    // consumer.Group.Config per group, nil values allowed
+}
+
+// Loaded is the configuration with the origin of every value.
+type Loaded struct {
+	Config
+	File    string            // the file that was read, "" = none
+	origins map[string]string // path → origin; unset = default
+	env     map[string]string
+}
+
+// Load reads, overrides and validates. Errors wrap ErrInvalid.
+func Load(s Source) (*Loaded, error) {
+	l := &Loaded{Config: Default(s.DataDir), origins: map[string]string{}, env: s.Env}
+	l.Groups = map[string]*Group{}
+	for name, own := range s.Groups {
+		if d, ok := own.(interface{ Defaults(dataDir string) }); ok {
+			d.Defaults(s.DataDir)
+		}
+		l.Groups[name] = &Group{Own: own}
+	}
+	if err := l.read(s); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	if err := errors.Join(l.fromEnv(), l.fromFlags(s.Flags)); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	if err := l.validate(); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	return l, nil
+}
+
+func (l *Loaded) read(s Source) error {
+	file, named := s.File, true
+	if file == "" {
+		file = s.Env["SPINE_CONFIG"]
+	}
+	if file == "" {
+		file, named = "spine.yaml", false
+	}
+	src, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) && !named {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("reading the configuration: %w", err)
+	}
+	l.File = file
+	return decode(file, src, &l.Config, l.origins)
+}
+
+// InstanceSettings is what handlers and adapters may know of an instance.
+func (c Config) InstanceSettings() map[string]event.Instance {
+	all := make(map[string]event.Instance, len(c.Instances))
+	for name, in := range c.Instances {
+		system, short, _ := strings.Cut(name, "/")
+		all[name] = event.Instance{
+			System: system, Name: short, BaseCurrency: in.BaseCurrency, TimeZone: in.TimeZone, LegalEntity: in.LegalEntity,
+			Warehouses: in.Warehouses, ShopDomain: in.ShopDomain, TaxPolicy: in.TaxPolicy, Calendar: in.Calendar,
+			PaymentDays: in.PaymentDays, V1Shipping: in.V1Shipping,
+		}
+	}
+	return all
+}
+
+// Secrets resolves the secrets of an instance: the current one, then the previous.
+func (l *Loaded) Secrets(instance string) ([][]byte, error) {
+	in := l.Instances[instance]
+	var secrets [][]byte
+	for _, ref := range []Secret{in.Secret, in.PreviousSecret} {
+		if ref == "" {
+			continue
+		}
+		value, err := l.Resolve(ref)
+		if err != nil {
+			return nil, fmt.Errorf("secret of %s: %w", instance, err)
+		}
+		secrets = append(secrets, []byte(value))
+	}
+	return secrets, nil
+}
+
+func (l *Loaded) validate() error {
+	var errs []error
+	bad := func(path, format string, args ...any) {
+		errs = append(errs, fmt.Errorf("%s: %s", l.where(path), fmt.Sprintf(format, args...)))
+	}
+	for _, name := range slices.Sorted(maps.Keys(l.Instances)) {
+		path, in := "instances."+name, l.Instances[name]
+		if _, err := event.ParseInstance(name); err != nil {
+			bad(path, "%v", err)
+		}
+		if _, err := time.LoadLocation(in.TimeZone); err != nil {
+			bad(path+".time_zone", "%q is no IANA zone, such as Europe/London", in.TimeZone)
+		}
+		if in.BaseCurrency != "" && !isCurrency(in.BaseCurrency) {
+			bad(path+".base_currency", "%q is no ISO 4217 code, such as GBP", in.BaseCurrency)
+		}
+		if !slices.Contains([]string{"", "LINE_HALF_UP", "LINE_HALF_EVEN", "DOCUMENT_HALF_UP"}, in.TaxPolicy) {
+			bad(path+".tax_policy", "%q: want LINE_HALF_UP, LINE_HALF_EVEN or DOCUMENT_HALF_UP", in.TaxPolicy)
+		}
+		if in.PaymentDays < 0 {
+			bad(path+".payment_days", "%d: want 0 or more", in.PaymentDays)
+		}
+	}
+	if err := checkDatabase(l.Database.URL, l.origins["database.url"]); err != nil {
+		bad("database.url", "%v", err)
+	}
+	for _, name := range slices.Sorted(maps.Keys(l.Groups)) {
+		path, g := "groups."+name, l.Groups[name]
+		if g.Database.URL != "" {
+			if err := checkDatabase(g.Database.URL, l.origins[path+".database.url"]); err != nil {
+				bad(path+".database.url", "%v", err)
+			}
+		}
+		if v, ok := g.Own.(interface{ Validate() error }); ok {
+			if err := v.Validate(); err != nil {
+				bad(path, "%v", err)
+			}
+		}
+	}
+	if !slices.Contains([]string{"", "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"}, l.Kafka.SASL.Mechanism) {
+		bad("kafka.sasl.mechanism", "%q: want PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512", l.Kafka.SASL.Mechanism)
+	}
+	return errors.Join(errs...)
+}
+
+func isCurrency(s string) bool {
+	return len(s) == 3 && strings.ToUpper(s) == s && strings.Trim(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") == ""
+}
+
+// where names a value for an error: the place it was set at, and its path.
+func (l *Loaded) where(path string) string {
+	if origin := l.origins[path]; origin != "" {
+		return origin + ": " + path
+	}
+	return path
+}
