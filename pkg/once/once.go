@@ -7,11 +7,8 @@
 package once
 
 import (
-	"context"
 	"errors"
 	"time"
-
-	"github.com/eventspine/spine/pkg/consumer"
 )
 
 // ErrFenced says that another owner has taken the partition since: the whole
@@ -71,16 +68,6 @@ const (
 	DuplicateDelivery        // this offset is done: handled, waiting or dead
 	DuplicateEvent           // this event id is done, at another offset
 )
-
-// Tx is a handler's transaction: the SQL connection and what leaves with it.
-type Tx interface {
-	consumer.DB
-	// Send adds an outgoing record, relayed in order after the commit.
-	Send(ctx context.Context, out Outgoing) error
-	// Effect adds a call to the outside. A key that this group has seen is not added
-	// again.
-	Effect(ctx context.Context, e Effect) error
-}
 
 // OutgoingKind tells facts from dead-letter copies.
 type OutgoingKind string
@@ -151,4 +138,5 @@ type Row struct {
 type Options struct {
 	URL            string // "sqlite:PATH" or "postgres://…"
 	MaxConnections int    // 0 = 20
+	Existing       bool   // for commands beside a running process: nothing is created or migrated
 }
