@@ -1,6 +1,7 @@
 package producer
 
 import (
+	"reflect"
 	"strings"
 	"time"
 
@@ -22,7 +23,11 @@ type Object struct {
 	Emits    []string // fact types; one kind of delivery emits each fact
 	Snapshot bool
 	// Decode reads the body strictly; errors name the field and what was expected.
-	Decode  func(body []byte) (any, error)
+	Decode func(body []byte) (any, error)
+	// DecodeStored reads a body that was accepted before, perhaps when the struct had
+	// fewer fields: nothing is required of it.
+	DecodeStored func(body []byte) (any, error)
+
 	ID      func(native any) string
 	Version func(d Delivery, native any) Version
 	Facts   func(d Delivery, before, after any) ([]event.New, error) // before is nil for the first snapshot and for reports
@@ -36,7 +41,7 @@ func Snapshot[N any](name, kinds string, id func(N) string, version func(Deliver
 ) Object {
 	return Object{
 		Name: name, Kinds: strings.Fields(kinds), Emits: types(emits), Snapshot: true,
-		Decode:  decode[N],
+		Decode: decode[N](true), DecodeStored: decode[N](false),
 		ID:      func(native any) string { return id(*native.(*N)) },
 		Version: func(d Delivery, native any) Version { return version(d, *native.(*N)) },
 		Facts: func(d Delivery, before, after any) ([]event.New, error) {
@@ -51,7 +56,7 @@ func Snapshot[N any](name, kinds string, id func(N) string, version func(Deliver
 func Report[N any](kinds string, facts func(Delivery, N) ([]event.New, error), emits ...event.Fact) Object {
 	return Object{
 		Kinds: strings.Fields(kinds), Emits: types(emits),
-		Decode: decode[N],
+		Decode: decode[N](true), DecodeStored: decode[N](false),
 		Facts: func(d Delivery, _, native any) ([]event.New, error) {
 			return facts(d, *native.(*N))
 		},
@@ -66,10 +71,18 @@ func types(facts []event.Fact) []string {
 	return names
 }
 
-func decode[N any](body []byte) (any, error) {
-	n := new(N)
-	if err := DecodeJSON(body, n); err != nil {
-		return nil, err
+// decode makes the reader of a native type once; its error, that of a type which
+// cannot be decoded into, is found by Adapter.Check.
+func decode[N any](strict bool) func(body []byte) (any, error) {
+	read, err := reading{strict: strict}.of(reflect.TypeFor[N]())
+	return func(body []byte) (any, error) {
+		if err != nil {
+			return nil, err
+		}
+		n := new(N)
+		if err := document(body, reflect.ValueOf(n).Elem(), read); err != nil {
+			return nil, err
+		}
+		return n, nil
 	}
-	return n, nil
 }

@@ -18,7 +18,10 @@ type Adapter struct {
 	IDTime   time.Duration // precision of the coarsest time by which a fact is known: floors id times
 	Webhooks []Webhook     // at most one for now: POST /webhooks/<system>/<instance>
 	Objects  []Object      // what its deliveries are about
-	Day      Day           // a believable day of deliveries for demo and tests; the zero value = none
+	// APIVersion looks for the version of the vendor's interface, in the kept headers
+	// or the body; nil = the vendor does not say.
+	APIVersion Look
+	Day        Day // a believable day of deliveries for demo and tests; the zero value = none
 }
 
 // Webhook is one way in over HTTP.
