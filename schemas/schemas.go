@@ -13,5 +13,5 @@ import "embed"
 // Files are the current revisions, <noun>/<verb>.v<N>.avsc, the shared records,
 // common/<record>.avsc, and the frozen revisions below released.
 //
-//go:embed */*.avsc
+//go:embed */*.avsc released
 var Files embed.FS

@@ -34,3 +34,30 @@ func TestFacts(t *testing.T) {
 		}
 	}
 }
+
+// The law of immutability and the law of compatibility.
+func TestReleased(t *testing.T) {
+	t.Parallel()
+	found, err := schema.CheckReleased(schemas.Files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range found {
+		t.Errorf("schemas/%s", f)
+	}
+}
+
+// What is registered was frozen before, or it could change unseen.
+func TestCurrentIsReleased(t *testing.T) {
+	t.Parallel()
+	set, err := schema.Load(schemas.Files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range set.Facts() {
+		frozen := set.Released(f.Type.String())
+		if len(frozen) == 0 || frozen[len(frozen)-1].Text != f.Text {
+			t.Errorf("schemas/%s differs from its newest frozen revision: run spine schema release", f.File)
+		}
+	}
+}

@@ -57,8 +57,9 @@ type Shared struct {
 
 // Set is all facts of a fleet and the records they share.
 type Set struct {
-	facts  []Fact
-	shared []Shared
+	facts    []Fact
+	shared   []Shared
+	released []Revision
 }
 
 // Facts are the fact versions, sorted by name, then version.
@@ -94,8 +95,16 @@ func Load(roots ...fs.FS) (*Set, error) {
 	}
 	for _, src := range t.facts {
 		f, err := t.fact(src)
+		if _, twice := set.Fact(f.Type.String()); err == nil && twice {
+			err = avsc.Errorf(src.node.Pos, "%s stands in two roots", f.Type)
+		}
 		errs = append(errs, err)
 		set.facts = append(set.facts, f)
+	}
+	for _, root := range roots {
+		r, err := revisions(root)
+		errs = append(errs, err)
+		set.released = append(set.released, r...)
 	}
 	slices.SortFunc(set.facts, func(a, b Fact) int {
 		if c := strings.Compare(a.Type.Name(), b.Type.Name()); c != 0 {
@@ -147,6 +156,9 @@ func readTree(roots []fs.FS) (tree, []error) {
 	}
 	return t, slices.DeleteFunc(errs, func(err error) bool { return err == nil })
 }
+
+// lookup finds the declaration of a shared record.
+func (t *tree) lookup(fullName string) *avsc.Node { return t.shared[fullName].node }
 
 func (t *tree) add(root fs.FS, index int, file string) error {
 	text, err := fs.ReadFile(root, file)
