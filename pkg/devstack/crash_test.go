@@ -95,7 +95,7 @@ func TestKillKeepsWhatWasAcknowledged(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		for i := range 50 {
+		for i := range 20 {
 			v := fmt.Sprintf("%d-%d", round, i)
 			produce(t, c, "kept", v)
 			want = append(want, v)
