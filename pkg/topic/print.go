@@ -89,8 +89,11 @@ func (i Info) WriteText(w io.Writer) error {
 	if i.Doc != "" {
 		t.printf("%s\n", i.Doc)
 	}
-	t.printf("\nowner      %s\nclass      %s\nkey        %s\n           %s\nretention  %s\n",
-		dash(i.Owner), dash(string(i.Class)), dash(i.Key.Form), i.Key.Doc, dash(readable(i.Config["retention.ms"])))
+	t.printf("\nowner      %s\nclass      %s\nretention  %s\nkey        %s\n",
+		dash(i.Owner), dash(string(i.Class)), dash(readable(i.Config["retention.ms"])), dash(i.Key.Form))
+	if i.Key.Doc != "" {
+		t.printf("           %s\n", i.Key.Doc)
+	}
 	for _, f := range i.Facts {
 		t.printf("fact       %s\n", f)
 	}
