@@ -1,0 +1,45 @@
+package once
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// ErrLocked says that another process runs roles on this SQLite database.
+var ErrLocked = errors.New("another process runs roles on this database")
+
+// LockRoles makes this process the only one that runs roles on an SQLite database,
+// by a lock on the file <database>.lock, which ends with the process. The error,
+// ErrLocked, names the holder's process id. On PostgreSQL any number of processes
+// may run roles, and nothing is locked.
+func (db *DB) LockRoles() (release func() error, err error) {
+	if db.dialect == PostgreSQL {
+		return func() error { return nil }, nil
+	}
+	name := db.path + ".lock"
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("locking the database: %w", err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		holder, _ := io.ReadAll(io.LimitReader(f, 32)) // who it is only makes the message better
+		_ = f.Close()
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			return nil, fmt.Errorf("%w: process %s holds %s", ErrLocked, strings.TrimSpace(string(holder)), name)
+		}
+		return nil, fmt.Errorf("locking %s: %w", name, err)
+	}
+	err = f.Truncate(0)
+	if err == nil {
+		_, err = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("locking %s: %w", name, err), f.Close())
+	}
+	return f.Close, nil // the file stays: removing it would let two processes lock two files
+}

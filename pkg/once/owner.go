@@ -1,0 +1,267 @@
+package once
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"maps"
+	"sync/atomic"
+	"time"
+)
+
+// Owner is one assignment of a partition: a session that ends when it is fenced.
+// Its methods are safe for concurrent use; of one key, one call at a time.
+type Owner struct {
+	s         *Store
+	id        int32 // of the ownership row
+	topic     string
+	partition int32
+	epoch     int64
+	next      int64
+	held      map[string]struct{}
+	lost      atomic.Pointer[error]
+}
+
+// Own takes a partition: it waits for the transactions that the previous owner has
+// in flight, as long as ctx allows, gives the ownership a fresh epoch and loads
+// where the group stands. From then on the previous owner can write nothing.
+// Promise: fenced. A partition that was never owned starts at start.
+func (s *Store) Own(ctx context.Context, topic string, partition int32, start int64) (*Owner, error) {
+	o := &Owner{s: s, topic: topic, partition: partition}
+	err := s.db.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		if err := o.find(ctx, tx, start); err != nil {
+			return err
+		}
+		var err error
+		if o.epoch, o.next, err = s.db.bump(ctx, tx, o.id); err != nil {
+			return err
+		}
+		o.held, err = o.loadHeld(ctx, tx) // after the bump: nobody else writes any more
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("taking %s/%d for %s: %w", topic, partition, s.group, err)
+	}
+	return o, nil
+}
+
+func (o *Owner) find(ctx context.Context, tx *sql.Tx, start int64) error {
+	get := func() error {
+		return tx.QueryRowContext(ctx, `SELECT id FROM spine_ownership
+			WHERE group_name = $1 AND topic = $2 AND kafka_partition = $3`,
+			o.s.group, o.topic, o.partition).Scan(&o.id)
+	}
+	err := get()
+	if !errors.Is(err, sql.ErrNoRows) {
+		return err
+	}
+	if _, err := tx.ExecContext(ctx, `INSERT INTO spine_ownership
+		(group_name, topic, kafka_partition, epoch, next_offset, updated_at)
+		VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING`,
+		o.s.group, o.topic, o.partition, freshEpoch(), start, micros(time.Now())); err != nil {
+		return err
+	}
+	return get()
+}
+
+// bump takes the ownership's lock exclusively, which waits for its shared holders,
+// and then gives it a fresh epoch. Later shared requests queue behind it.
+func (db *DB) bump(ctx context.Context, tx *sql.Tx, id int32) (epoch, next int64, err error) {
+	if db.dialect == PostgreSQL {
+		if _, err := tx.ExecContext(ctx, `SELECT pg_advisory_xact_lock($1, $2)`, db.class(), id); err != nil {
+			return 0, 0, err
+		}
+	}
+	epoch = freshEpoch()
+	err = tx.QueryRowContext(ctx, `UPDATE spine_ownership SET epoch = $1, updated_at = $2 WHERE id = $3
+		RETURNING next_offset`, epoch, micros(time.Now()), id).Scan(&next)
+	return epoch, next, err
+}
+
+// class keeps the locks of two schemas of one database apart.
+func (db *DB) class() int32 { return hash32(db.schema + "/ownership") }
+
+// freshEpoch is random: a counter would come back with a backup.
+func freshEpoch() int64 {
+	var b [8]byte
+	_, _ = rand.Read(b[:])                      // never answers an error
+	return int64(binary.BigEndian.Uint64(b[:])) //nolint:gosec // all 64 bits are wanted
+}
+
+// NextOffset is the stored offset as loaded.
+func (o *Owner) NextOffset() int64 { return o.next }
+
+// Held is the set of held keys (raw bytes as a string) as loaded: keys with a
+// holding row. The caller may keep and change it.
+func (o *Owner) Held() map[string]struct{} { return maps.Clone(o.held) }
+
+// write runs fn in a transaction behind lock and epoch. offset is one whose row fn
+// wants to know about, below 0 = none.
+func (o *Owner) write(ctx context.Context, offset int64, fn func(context.Context, *transaction) error) error {
+	if lost := o.lost.Load(); lost != nil {
+		return *lost
+	}
+	err := o.s.db.write(ctx, func(sctx context.Context, tx *sql.Tx) error {
+		t := &transaction{Tx: tx, o: o, now: time.Now()}
+		if err := t.fence(sctx, offset); err != nil {
+			return err
+		}
+		return fn(sctx, t)
+	})
+	for _, end := range []error{ErrFenced, ErrOutcomeUnknown} {
+		if errors.Is(err, end) { // the session is over: only a fresh load knows what stands
+			o.lost.CompareAndSwap(nil, &end)
+		}
+	}
+	return err
+}
+
+// fence is two statements, lock then read: the read has to see what was committed
+// while it waited for the lock. Promise: fenced.
+func (t *transaction) fence(ctx context.Context, offset int64) error {
+	db := t.o.s.db
+	if db.dialect == PostgreSQL {
+		if _, err := t.ExecContext(ctx, `SELECT pg_advisory_xact_lock_shared($1, $2)`, db.class(), t.o.id); err != nil {
+			return fmt.Errorf("locking the ownership: %w", err)
+		}
+	}
+	var epoch int64
+	err := t.QueryRowContext(ctx, `SELECT o.epoch, o.next_offset, COALESCE((SELECT w.state FROM spine_waiting w
+		WHERE w.ownership = o.id AND w.kafka_offset = $1), '') FROM spine_ownership o WHERE o.id = $2`,
+		offset, t.o.id).Scan(&epoch, &t.next, &t.row)
+	if errors.Is(err, sql.ErrNoRows) || err == nil && epoch != t.o.epoch {
+		return ErrFenced
+	}
+	if err != nil {
+		return fmt.Errorf("reading the ownership: %w", err)
+	}
+	return nil
+}
+
+// Do handles an item: lock and epoch, inbox, fn with its own rows, outgoing rows and
+// effects are one transaction (promise: once). fn is not called for a duplicate. A
+// waiting row goes with the commit. An error of fn undoes everything and comes back
+// as it is, wrapped in ErrUnavailable if it was the database that went away; other
+// errors wrap ErrFenced, ErrOutcomeUnknown or ErrUnavailable where they say so. fn
+// may be called again after a deadlock, and must not use its Tx later on.
+func (o *Owner) Do(ctx context.Context, item Item, fn func(context.Context, Tx) error) (Result, error) {
+	if item.EventID == "" {
+		return 0, errors.New("handling a record: it has no event id")
+	}
+	var result Result
+	err := o.write(ctx, item.Record.Offset, func(sctx context.Context, t *transaction) error {
+		var err error
+		result, err = t.mark(sctx, item)
+		if err != nil || result == DuplicateDelivery {
+			return err
+		}
+		if result == Handled {
+			if err := t.call(ctx, sctx, item.Mode == Replay, fn); err != nil {
+				return err
+			}
+		}
+		if item.Mode == Waiting {
+			return t.removeRow(sctx, item.Record)
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	return result, nil
+}
+
+// mark puts the event into the inbox, unless it is done. Waiting and dead rows count
+// as done for what comes from the topic.
+func (t *transaction) mark(ctx context.Context, item Item) (Result, error) {
+	off := item.Record.Offset
+	switch item.Mode {
+	case Live:
+		if off < t.next || t.row != "" {
+			return DuplicateDelivery, nil
+		}
+	case Waiting:
+		if t.row != Wait { // dropped, or dead by now
+			return DuplicateDelivery, nil
+		}
+	case Replay:
+		if off >= t.next { // ahead of the live records it would handle them without their effects
+			return 0, fmt.Errorf("replaying offset %d: only what is below next_offset %d", off, t.next)
+		}
+		if t.row != "" { // left to redrive
+			return DuplicateDelivery, nil
+		}
+	default:
+		return 0, fmt.Errorf("handling a record: unknown mode %d", item.Mode)
+	}
+	res, err := t.ExecContext(ctx, `INSERT INTO spine_inbox (group_name, event_id, ownership, kafka_offset, handled_at)
+		VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING`, t.o.s.group, id(item.EventID), t.o.id, off, micros(t.now))
+	if err != nil {
+		return 0, fmt.Errorf("marking the event as handled: %w", err)
+	}
+	if n, err := res.RowsAffected(); err != nil || n == 1 {
+		return Handled, err
+	}
+	place, err := t.handledAt(ctx, item.EventID)
+	if err != nil {
+		return 0, err
+	}
+	if place == (inboxPlace{t.o.id, off}) && item.Mode != Waiting {
+		return DuplicateDelivery, nil
+	}
+	return DuplicateEvent, nil
+}
+
+type inboxPlace struct {
+	ownership int32
+	offset    int64
+}
+
+// handledAt is where the event was handled, zero if it was not.
+func (t *transaction) handledAt(ctx context.Context, eventID string) (inboxPlace, error) {
+	var p inboxPlace
+	err := t.QueryRowContext(ctx, `SELECT ownership, kafka_offset FROM spine_inbox
+		WHERE group_name = $1 AND event_id = $2`, t.o.s.group, id(eventID)).Scan(&p.ownership, &p.offset)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return p, fmt.Errorf("looking into the inbox: %w", err)
+	}
+	return p, nil
+}
+
+// Advance stores next_offset: everything below it is handled, waiting or dead
+// (promise: not lost). It never goes backwards.
+func (o *Owner) Advance(ctx context.Context, next int64) error {
+	return o.write(ctx, -1, func(ctx context.Context, t *transaction) error {
+		if next <= t.next {
+			return nil
+		}
+		_, err := t.ExecContext(ctx, `UPDATE spine_ownership SET next_offset = $1, updated_at = $2
+			WHERE id = $3 AND next_offset < $1`, next, micros(t.now), o.id)
+		if err != nil {
+			return fmt.Errorf("storing next_offset: %w", err)
+		}
+		return nil
+	})
+}
+
+// Check compares epochs, for an owner that has nothing to write: ErrFenced if
+// another owner has taken the partition, or the store was restored.
+func (o *Owner) Check(ctx context.Context) error {
+	if lost := o.lost.Load(); lost != nil {
+		return *lost
+	}
+	var epoch int64
+	err := o.s.db.sql.QueryRowContext(ctx, `SELECT epoch FROM spine_ownership WHERE id = $1`, o.id).Scan(&epoch)
+	if errors.Is(err, sql.ErrNoRows) || err == nil && epoch != o.epoch {
+		end := ErrFenced
+		o.lost.CompareAndSwap(nil, &end)
+		return ErrFenced
+	}
+	if err != nil {
+		return fmt.Errorf("reading the epoch: %w", available(err))
+	}
+	return nil
+}

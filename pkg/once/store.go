@@ -1,0 +1,285 @@
+package once
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"iter"
+	"strings"
+	"time"
+)
+
+// Store is the part of a database that belongs to one group. What it reads may be
+// read beside a running process.
+type Store struct {
+	db    *DB
+	group string
+}
+
+// Prune removes at most limit inbox rows of events handled before a time: by the
+// time of handling, and never an id that a waiting or dead row carries, or that is
+// not yet below next_offset. It answers how many. Promise: once.
+func (s *Store) Prune(ctx context.Context, before time.Time, limit int) (int, error) {
+	var n int64
+	err := s.db.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		res, err := tx.ExecContext(ctx, `DELETE FROM spine_inbox WHERE group_name = $1 AND event_id IN (
+			SELECT i.event_id FROM spine_inbox i WHERE i.group_name = $1 AND i.handled_at < $2
+			AND NOT EXISTS (SELECT 1 FROM spine_waiting w JOIN spine_ownership o ON o.id = w.ownership
+				WHERE w.event_id = i.event_id AND o.group_name = i.group_name)
+			AND NOT EXISTS (SELECT 1 FROM spine_ownership o
+				WHERE o.id = i.ownership AND o.next_offset <= i.kafka_offset)
+			ORDER BY i.handled_at LIMIT $3)`, s.group, micros(before), limit)
+		if err != nil {
+			return err
+		}
+		n, err = res.RowsAffected()
+		return err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("pruning the inbox of %s: %w", s.group, err)
+	}
+	return int(n), nil
+}
+
+// Fence gives the ownerships of the group a fresh epoch, so that no living owner goes
+// on: the end of a restore. It answers how many.
+func (s *Store) Fence(ctx context.Context) (int, error) {
+	return s.db.fence(ctx, `SELECT id FROM spine_ownership WHERE group_name = $1 ORDER BY id`, s.group)
+}
+
+// Fence gives all ownerships of the database a fresh epoch, as Store.Fence does.
+func (db *DB) Fence(ctx context.Context) (int, error) {
+	return db.fence(ctx, `SELECT id FROM spine_ownership ORDER BY id`)
+}
+
+func (db *DB) fence(ctx context.Context, query string, args ...any) (int, error) {
+	ids, err := column[int32](ctx, db, query, args...)
+	if err != nil {
+		return 0, fmt.Errorf("listing the ownerships: %w", err)
+	}
+	for n, id := range ids {
+		err := db.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
+			_, _, err := db.bump(ctx, tx, id)
+			return err
+		})
+		if err != nil {
+			return n, fmt.Errorf("fencing ownership %d: %w", id, err)
+		}
+	}
+	return len(ids), nil
+}
+
+// Groups lists the groups that own something in this database.
+func (db *DB) Groups(ctx context.Context) ([]string, error) {
+	list, err := column[string](ctx, db, `SELECT DISTINCT group_name FROM spine_ownership ORDER BY group_name`)
+	if err != nil {
+		return nil, fmt.Errorf("listing the groups: %w", err)
+	}
+	return list, nil
+}
+
+func column[T any](ctx context.Context, db *DB, query string, args ...any) ([]T, error) {
+	rows, err := db.sql.QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, available(err)
+	}
+	defer rows.Close() //nolint:errcheck // Err is looked at
+	var list []T
+	for rows.Next() {
+		var v T
+		if err := rows.Scan(&v); err != nil {
+			return nil, err
+		}
+		list = append(list, v)
+	}
+	return list, available(rows.Err())
+}
+
+// NextOffset is the stored offset of a partition, if it was ever owned.
+func (s *Store) NextOffset(ctx context.Context, topic string, partition int32) (next int64, found bool, err error) {
+	err = s.db.sql.QueryRowContext(ctx, `SELECT next_offset FROM spine_ownership
+		WHERE group_name = $1 AND topic = $2 AND kafka_partition = $3`, s.group, topic, partition).Scan(&next)
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, false, nil
+	}
+	if err != nil {
+		return 0, false, fmt.Errorf("reading next_offset: %w", available(err))
+	}
+	return next, true, nil
+}
+
+// Ownership is where a group stands in a partition.
+type Ownership struct {
+	Topic      string
+	Partition  int32
+	NextOffset int64
+	UpdatedAt  time.Time
+	Waiting    int // rows that wait
+	Dead       int // dead rows
+	HeldKeys   int // keys with a holding row
+	Outgoing   int // records on their way out
+}
+
+// Ownerships lists where the group stands, by topic and partition.
+func (s *Store) Ownerships(ctx context.Context) ([]Ownership, error) {
+	rows, err := s.db.sql.QueryContext(ctx, `SELECT o.topic, o.kafka_partition, o.next_offset, o.updated_at,
+		(SELECT COUNT(*) FROM spine_waiting w WHERE w.ownership = o.id AND w.state = 'wait'),
+		(SELECT COUNT(*) FROM spine_waiting w WHERE w.ownership = o.id AND w.state = 'dead'),
+		(SELECT COUNT(DISTINCT w.key_hash) FROM spine_waiting w WHERE w.ownership = o.id),
+		(SELECT COUNT(*) FROM spine_outgoing x WHERE x.ownership = o.id)
+		FROM spine_ownership o WHERE o.group_name = $1 ORDER BY o.topic, o.kafka_partition`, s.group)
+	if err != nil {
+		return nil, fmt.Errorf("reading ownerships: %w", available(err))
+	}
+	defer rows.Close() //nolint:errcheck // Err is looked at
+	var list []Ownership
+	for rows.Next() {
+		var o Ownership
+		var at int64
+		if err := rows.Scan(&o.Topic, &o.Partition, &o.NextOffset, &at, &o.Waiting, &o.Dead, &o.HeldKeys,
+			&o.Outgoing); err != nil {
+			return nil, fmt.Errorf("reading ownerships: %w", err)
+		}
+		o.UpdatedAt = fromMicros(at)
+		list = append(list, o)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("reading ownerships: %w", available(err))
+	}
+	return list, nil
+}
+
+// where builds a condition from the parts of a filter that are set.
+type where struct {
+	sql  strings.Builder
+	args []any
+}
+
+func (w *where) and(set bool, condition string, arg any) {
+	if set {
+		w.args = append(w.args, arg)
+		fmt.Fprintf(&w.sql, " AND "+condition, len(w.args))
+	}
+}
+
+// RowFilter selects waiting and dead rows.
+type RowFilter struct {
+	State     WaitState // "" = both
+	ID        int64     // 0 = all
+	Topic     string    // "" = all
+	Partition int32     // with Topic only
+	Key       []byte    // nil = all
+	After     int64     // rows with a higher id only, for paging
+	Limit     int       // 0 = all
+}
+
+// Rows lists waiting and dead rows by id, which is the order in which a key drains.
+func (s *Store) Rows(ctx context.Context, f RowFilter) ([]Row, error) {
+	w := &where{args: []any{s.group}}
+	w.and(f.State != "", "w.state = $%d", string(f.State))
+	w.and(f.ID != 0, "w.id = $%d", f.ID)
+	w.and(f.Topic != "", "o.topic = $%d", f.Topic)
+	w.and(f.Topic != "", "o.kafka_partition = $%d", f.Partition)
+	w.and(f.Key != nil, "w.record_key = $%d", f.Key)
+	w.and(f.After != 0, "w.id > $%d", f.After)
+	w.sql.WriteString(" ORDER BY w.id")
+	w.limit(f.Limit)
+	return s.db.rows(ctx, `SELECT `+rowColumns+` WHERE o.group_name = $1`+w.sql.String(), w.args...)
+}
+
+func (w *where) limit(n int) {
+	if n > 0 {
+		w.args = append(w.args, n)
+		fmt.Fprintf(&w.sql, " LIMIT $%d", len(w.args))
+	}
+}
+
+// EffectFilter selects effects.
+type EffectFilter struct {
+	State EffectState // "" = all
+	Name  string      // "" = all
+	After int64       // effects with a higher id only, for paging
+	Limit int         // 0 = all
+}
+
+// Effects lists effects by id.
+func (s *Store) Effects(ctx context.Context, f EffectFilter) ([]Effect, error) {
+	w := &where{args: []any{s.group}}
+	w.and(f.State != "", "state = $%d", string(f.State))
+	w.and(f.Name != "", "name = $%d", f.Name)
+	w.and(f.After != 0, "id > $%d", f.After)
+	w.sql.WriteString(" ORDER BY id")
+	w.limit(f.Limit)
+	return s.db.effects(ctx, `SELECT `+effectColumns+` WHERE group_name = $1`+w.sql.String(), w.args...)
+}
+
+// Counts are the totals of a group.
+type Counts struct {
+	Handled        int   // inbox rows
+	Waiting        int   // rows that wait
+	Dead           int   // dead rows
+	WaitingBytes   int64 // size of the records that wait or are dead
+	Outgoing       int   // records on their way out
+	EffectsOpen    int   // pending or intent
+	EffectsUnknown int
+	EffectsDone    int
+}
+
+// Counts counts, all in one snapshot.
+func (s *Store) Counts(ctx context.Context) (Counts, error) {
+	const waiting = ` FROM spine_waiting w JOIN spine_ownership o ON o.id = w.ownership WHERE o.group_name = $1`
+	const effects = `(SELECT COUNT(*) FROM spine_effects e WHERE e.group_name = $1 AND e.state `
+	var c Counts
+	err := s.db.sql.QueryRowContext(ctx, `SELECT
+		(SELECT COUNT(*) FROM spine_inbox i WHERE i.group_name = $1),
+		(SELECT COUNT(*)`+waiting+` AND w.state = 'wait'),
+		(SELECT COUNT(*)`+waiting+` AND w.state = 'dead'),
+		(SELECT CAST(COALESCE(SUM(w.bytes), 0) AS BIGINT)`+waiting+`),
+		(SELECT COUNT(*) FROM spine_outgoing x JOIN spine_ownership o ON o.id = x.ownership WHERE o.group_name = $1),
+		`+effects+`IN ('pending', 'intent')), `+effects+`= 'unknown'), `+effects+`= 'done')`, s.group).
+		Scan(&c.Handled, &c.Waiting, &c.Dead, &c.WaitingBytes, &c.Outgoing, &c.EffectsOpen, &c.EffectsUnknown,
+			&c.EffectsDone)
+	if err != nil {
+		return Counts{}, fmt.Errorf("counting the rows of %s: %w", s.group, available(err))
+	}
+	return c, nil
+}
+
+// HandledEvent is an inbox row.
+type HandledEvent struct {
+	EventID   string
+	Topic     string
+	Partition int32
+	Offset    int64
+	HandledAt time.Time
+}
+
+// Handled iterates over the inbox by event id, which for deterministic ids is the
+// order of their id times. An error ends it.
+func (s *Store) Handled(ctx context.Context) iter.Seq2[HandledEvent, error] {
+	return func(yield func(HandledEvent, error) bool) {
+		rows, err := s.db.sql.QueryContext(ctx, `SELECT i.event_id, o.topic, o.kafka_partition, i.kafka_offset,
+			i.handled_at FROM spine_inbox i JOIN spine_ownership o ON o.id = i.ownership
+			WHERE i.group_name = $1 ORDER BY i.event_id`, s.group)
+		if err != nil {
+			yield(HandledEvent{}, fmt.Errorf("reading the inbox: %w", available(err)))
+			return
+		}
+		defer rows.Close() //nolint:errcheck // Err is looked at
+		for rows.Next() {
+			var e HandledEvent
+			var at int64
+			if err = rows.Scan(&e.EventID, &e.Topic, &e.Partition, &e.Offset, &at); err != nil {
+				break
+			}
+			e.HandledAt = fromMicros(at)
+			if !yield(e, nil) {
+				return
+			}
+		}
+		if err = errors.Join(err, rows.Err()); err != nil {
+			yield(HandledEvent{}, fmt.Errorf("reading the inbox: %w", available(err)))
+		}
+	}
+}

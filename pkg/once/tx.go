@@ -1,0 +1,223 @@
+package once
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/eventspine/spine/pkg/consumer"
+)
+
+// ErrTxControl says that a handler tried to begin or end the transaction that it
+// runs in.
+var ErrTxControl = errors.New("the transaction belongs to the engine: a handler neither begins nor ends it")
+
+// Tx is a handler's transaction: the SQL connection and what leaves with it. It ends
+// with the function that received it.
+type Tx struct {
+	consumer.DB
+	out *leaving
+}
+
+// Send adds an outgoing record, relayed in order after the commit.
+func (t Tx) Send(_ context.Context, out Outgoing) error {
+	if out.Kind != OutFact && out.Kind != OutDeadLetter {
+		return fmt.Errorf("sending a record: unknown kind %q", out.Kind)
+	}
+	t.out.records = append(t.out.records, out)
+	return nil
+}
+
+// Effect adds a call to the outside, of which Name, Key, Args, Cause and NextAt
+// count. It is not added if this group has asked for the same name and key before,
+// and suppressed in a replay.
+func (t Tx) Effect(_ context.Context, e Effect) error {
+	if e.Name == "" || e.Key == "" {
+		return errors.New("asking for an effect: needs a name and a key")
+	}
+	if !t.out.silent { // promise: suppressed in replay
+		t.out.effects = append(t.out.effects, e)
+	}
+	return nil
+}
+
+// leaving is what a transaction wants done outside.
+type leaving struct {
+	silent  bool
+	records []Outgoing
+	effects []Effect
+}
+
+// guarded is the SQL of a transaction for a handler: it ends with the handler's
+// turn, though the transaction may go on with another lane's.
+type guarded struct {
+	tx    *sql.Tx
+	lite  bool // SQLite: an interrupted statement would undo the whole batch
+	ended atomic.Bool
+}
+
+var _ consumer.DB = (*guarded)(nil)
+
+func (g *guarded) allow(ctx context.Context, query string) (context.Context, error) {
+	if g.ended.Load() {
+		return nil, sql.ErrTxDone
+	}
+	if control(query) {
+		return nil, ErrTxControl
+	}
+	if g.lite {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		return context.WithoutCancel(ctx), nil
+	}
+	return ctx, nil
+}
+
+// ExecContext implements consumer.DB.
+func (g *guarded) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	ctx, err := g.allow(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	return g.tx.ExecContext(ctx, query, args...)
+}
+
+// PrepareContext implements consumer.DB.
+func (g *guarded) PrepareContext(ctx context.Context, query string) (*sql.Stmt, error) {
+	ctx, err := g.allow(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	return g.tx.PrepareContext(ctx, query)
+}
+
+// QueryContext implements consumer.DB.
+func (g *guarded) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	ctx, err := g.allow(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	return g.tx.QueryContext(ctx, query, args...)
+}
+
+// QueryRowContext implements consumer.DB. What allow refuses comes back as the
+// error of a context that was cancelled before the query.
+func (g *guarded) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
+	allowed, err := g.allow(ctx, query)
+	if err != nil {
+		refused, cancel := context.WithCancelCause(ctx)
+		cancel(err)
+		allowed = refused
+	}
+	return g.tx.QueryRowContext(allowed, query, args...)
+}
+
+// control says that a statement begins or ends a transaction. Savepoints are a
+// handler's right.
+func control(query string) bool {
+	query = strings.TrimLeft(query, " \t\r\n;")
+	n := strings.IndexFunc(query, func(r rune) bool { return r < 'A' || r > 'z' })
+	if n < 0 {
+		n = len(query)
+	}
+	switch strings.ToUpper(query[:n]) {
+	case "BEGIN", "START", "COMMIT", "END", "ABORT":
+		return true
+	case "ROLLBACK":
+		return !strings.Contains(strings.ToUpper(query), " TO ")
+	}
+	return false
+}
+
+// transaction is one transaction of an owner, behind lock and epoch.
+type transaction struct {
+	*sql.Tx
+	o    *Owner
+	next int64     // next_offset
+	row  WaitState // the state of the row at the offset that was asked for, "" = none
+	now  time.Time
+}
+
+// call runs a handler and stores what leaves with it.
+func (t *transaction) call(ctx, sctx context.Context, silent bool, fn func(context.Context, Tx) error) error {
+	g := &guarded{tx: t.Tx, lite: t.o.s.db.dialect == SQLite}
+	defer g.ended.Store(true)
+	out := &leaving{silent: silent}
+	if err := fn(ctx, Tx{DB: g, out: out}); err != nil {
+		return err
+	}
+	if err := t.insertOutgoing(sctx, out.records); err != nil {
+		return err
+	}
+	return t.insertEffects(sctx, out.effects)
+}
+
+// maxInsert bounds the rows of one INSERT: SQLite takes 32,766 parameters.
+const maxInsert = 1000
+
+func (t *transaction) insertOutgoing(ctx context.Context, records []Outgoing) error {
+	rows := make([][]any, len(records))
+	for i, r := range records {
+		rows[i] = []any{
+			t.o.id, string(r.Kind), micros(t.now), r.Topic, r.Partition, r.Timestamp.UnixMicro(),
+			blob(r.Key), encodeHeaders(r.Headers), blob(r.Value),
+		}
+	}
+	return t.insert(ctx, "outgoing rows", `INSERT INTO spine_outgoing (ownership, kind, created_at, topic,
+		kafka_partition, record_time, record_key, headers, record_value) VALUES `, "", rows)
+}
+
+func (t *transaction) insertEffects(ctx context.Context, effects []Effect) error {
+	rows := make([][]any, len(effects))
+	for i, e := range effects {
+		args := e.Args
+		if args == nil {
+			args = json.RawMessage("null")
+		}
+		rows[i] = []any{
+			t.o.s.group, t.o.id, id(e.Name), id(e.Key), []byte(args), blob(e.Cause), string(EffectPending), 0,
+			micros(e.NextAt), micros(t.now), micros(t.now), "",
+		}
+	}
+	return t.insert(ctx, "effects", `INSERT INTO spine_effects (group_name, ownership, name, effect_key, args, cause,
+		state, attempts, next_at, created_at, changed_at, error) VALUES `, ` ON CONFLICT DO NOTHING`, rows)
+}
+
+func (t *transaction) insert(ctx context.Context, what, into, conflict string, rows [][]any) error {
+	for len(rows) > 0 {
+		n := min(len(rows), maxInsert)
+		var q strings.Builder
+		q.WriteString(into)
+		var args []any
+		for i, row := range rows[:n] {
+			if i > 0 {
+				q.WriteByte(',')
+			}
+			q.WriteString("(" + placeholders(len(args)+1, len(row)) + ")")
+			args = append(args, row...)
+		}
+		if _, err := t.ExecContext(ctx, q.String()+conflict, args...); err != nil {
+			return fmt.Errorf("storing %s: %w", what, err)
+		}
+		rows = rows[n:]
+	}
+	return nil
+}
+
+// placeholders is "$from,…" for n parameters.
+func placeholders(from, n int) string {
+	var b strings.Builder
+	for i := range n {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		fmt.Fprintf(&b, "$%d", from+i)
+	}
+	return b.String()
+}

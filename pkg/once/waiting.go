@@ -1,0 +1,252 @@
+package once
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+)
+
+// behind is the next_at of a row that stands behind the first one of its key.
+const behind int64 = math.MaxInt64
+
+// Spill moves a failed head and the queued successors of its key to the store, in one
+// transaction with the copies (promise: a failing key waits alone, its later events
+// behind it). Of a successor, EventID and Record count. What stands already, or is
+// handled, is not stored again, and a head that stands already leaves no copies. A
+// head with an ID is a row of the store: its state, attempts, times, class and
+// reason are updated; if it is gone, nothing happens.
+func (o *Owner) Spill(ctx context.Context, head Row, successors []Row, copies []Outgoing) error {
+	if head.State != Wait && head.State != Dead {
+		return fmt.Errorf("moving a record to the store: unknown state %q", head.State)
+	}
+	return o.write(ctx, head.Record.Offset, func(ctx context.Context, t *transaction) error {
+		if err := t.lockKey(ctx, head.Record.Key); err != nil {
+			return err
+		}
+		var stored bool
+		var err error
+		if head.ID != 0 {
+			stored, err = t.updateRow(ctx, head)
+		} else {
+			stored, err = t.insertRow(ctx, head, micros(head.NextAt))
+		}
+		if err != nil {
+			return err
+		}
+		for _, s := range successors {
+			s.State, s.Holds = Wait, head.Holds
+			next := int64(0)
+			if s.Holds {
+				next = behind
+			}
+			if _, err := t.insertRow(ctx, s, next); err != nil {
+				return err
+			}
+		}
+		if err := t.promote(ctx, head.Record.Key); err != nil || !stored {
+			return err
+		}
+		return t.insertOutgoing(ctx, copies)
+	})
+}
+
+// Append puts a record behind the waiting rows of its key, unless it is known:
+// handled, or in the store already.
+func (o *Owner) Append(ctx context.Context, rec Record, eventID string) error {
+	if rec.Key == nil {
+		return errors.New("appending a record: a null key holds nothing")
+	}
+	return o.write(ctx, -1, func(ctx context.Context, t *transaction) error {
+		if err := t.lockKey(ctx, rec.Key); err != nil {
+			return err
+		}
+		row := Row{State: Wait, Holds: true, EventID: eventID, Record: rec}
+		if _, err := t.insertRow(ctx, row, behind); err != nil {
+			return err
+		}
+		return t.promote(ctx, rec.Key) // the key may have been released meanwhile
+	})
+}
+
+// lockKey lets one transaction at a time change which row is the first of a key, so
+// that none is left behind a head that is gone.
+func (t *transaction) lockKey(ctx context.Context, key []byte) error {
+	db := t.o.s.db
+	if db.dialect == SQLite || key == nil {
+		return nil
+	}
+	sum := uint64(keyHash(key)) + uint64(t.o.id) //nolint:gosec // bits, no numbers
+	_, err := t.ExecContext(ctx, `SELECT pg_advisory_xact_lock($1, $2)`,
+		hash32(db.schema+"/key"), int32(sum)) //nolint:gosec // 32 bits do: a collision only waits
+	if err != nil {
+		return fmt.Errorf("locking the key: %w", err)
+	}
+	return nil
+}
+
+// insertRow stores a row unless its offset or its event is done. EventID is what
+// keeps the inbox from forgetting it (see Prune).
+func (t *transaction) insertRow(ctx context.Context, r Row, next int64) (bool, error) {
+	if r.Record.Offset < t.next {
+		return false, nil
+	}
+	place, err := t.handledAt(ctx, r.EventID)
+	if err != nil || place.ownership != 0 {
+		return false, err
+	}
+	var hash any
+	if r.Holds && r.Record.Key != nil {
+		hash = keyHash(r.Record.Key)
+	}
+	res, err := t.ExecContext(ctx, `INSERT INTO spine_waiting (ownership, kafka_offset, state, event_id, key_hash,
+		next_at, attempts, first_failed, last_failed, class, reason, bytes, record_time, record_key, headers,
+		record_value) VALUES (`+placeholders(1, 16)+`) ON CONFLICT DO NOTHING`,
+		t.o.id, r.Record.Offset, string(r.State), id(r.EventID), hash,
+		next, r.Attempts, micros(r.FirstFailed), micros(r.LastFailed), text(r.Class), text(r.Reason),
+		size(r.Record), r.Record.Timestamp.UnixMicro(), blob(r.Record.Key), encodeHeaders(r.Record.Headers),
+		blob(r.Record.Value))
+	if err != nil {
+		return false, fmt.Errorf("storing offset %d: %w", r.Record.Offset, err)
+	}
+	n, err := res.RowsAffected()
+	return n == 1, err
+}
+
+func (t *transaction) updateRow(ctx context.Context, r Row) (bool, error) {
+	res, err := t.ExecContext(ctx, `UPDATE spine_waiting SET state = $1, attempts = $2, next_at = $3, first_failed = $4,
+		last_failed = $5, class = $6, reason = $7 WHERE id = $8 AND ownership = $9 AND kafka_offset = $10`,
+		string(r.State), r.Attempts, micros(r.NextAt), micros(r.FirstFailed),
+		micros(r.LastFailed), text(r.Class), text(r.Reason), r.ID, t.o.id, r.Record.Offset)
+	if err != nil {
+		return false, fmt.Errorf("updating the row of offset %d: %w", r.Record.Offset, err)
+	}
+	n, err := res.RowsAffected()
+	return n == 1, err
+}
+
+// removeRow takes the row of a record out of the store; the next one of its key
+// becomes its first.
+func (t *transaction) removeRow(ctx context.Context, r Record) error {
+	if err := t.lockKey(ctx, r.Key); err != nil {
+		return err
+	}
+	if _, err := t.ExecContext(ctx, `DELETE FROM spine_waiting WHERE ownership = $1 AND kafka_offset = $2`,
+		t.o.id, r.Offset); err != nil {
+		return fmt.Errorf("removing the row of offset %d: %w", r.Offset, err)
+	}
+	return t.promote(ctx, r.Key)
+}
+
+// promote upholds that the first row of a key is never behind.
+func (t *transaction) promote(ctx context.Context, key []byte) error {
+	if key == nil {
+		return nil
+	}
+	_, err := t.ExecContext(ctx, `UPDATE spine_waiting SET next_at = 0 WHERE next_at = $1 AND id =
+		(SELECT w.id FROM spine_waiting w WHERE w.ownership = $2 AND w.key_hash = $3 AND w.record_key = $4
+		ORDER BY w.id LIMIT 1)`, behind, t.o.id, keyHash(key), key)
+	if err != nil {
+		return fmt.Errorf("finding the first row of the key: %w", err)
+	}
+	return nil
+}
+
+// loadHeld reads the held keys: a memory that starts empty would let later events
+// overtake what waits.
+func (o *Owner) loadHeld(ctx context.Context, tx *sql.Tx) (map[string]struct{}, error) {
+	rows, err := tx.QueryContext(ctx, `SELECT DISTINCT record_key FROM spine_waiting
+		WHERE ownership = $1 AND key_hash IS NOT NULL`, o.id)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close() //nolint:errcheck // Err is looked at
+	held := map[string]struct{}{}
+	for rows.Next() {
+		var key []byte
+		if err := rows.Scan(&key); err != nil {
+			return nil, err
+		}
+		held[string(key)] = struct{}{}
+	}
+	return held, rows.Err()
+}
+
+// KeyHeld says whether a holding row of the key stands.
+func (o *Owner) KeyHeld(ctx context.Context, key []byte) (bool, error) {
+	var n int
+	err := o.s.db.sql.QueryRowContext(ctx, `SELECT COUNT(*) FROM (SELECT id FROM spine_waiting
+		WHERE ownership = $1 AND key_hash = $2 AND record_key = $3 LIMIT 1) AS w`, o.id, keyHash(key), key).Scan(&n)
+	if err != nil {
+		return false, fmt.Errorf("looking for rows of a key: %w", available(err))
+	}
+	return n > 0, nil
+}
+
+const rowColumns = `w.id, w.state, w.key_hash IS NOT NULL, w.event_id, w.next_at, w.attempts, w.first_failed,
+	w.last_failed, w.class, w.reason, w.kafka_offset, w.record_time, w.record_key, w.headers, w.record_value,
+	o.topic, o.kafka_partition FROM spine_waiting w JOIN spine_ownership o ON o.id = w.ownership`
+
+// Heads lists the rows that are to be tried now: the first row of each held key,
+// unless it is dead, and rows that hold nothing; due by now, the longest due first.
+func (o *Owner) Heads(ctx context.Context, now time.Time, limit int) ([]Row, error) {
+	return o.s.db.rows(ctx, `SELECT `+rowColumns+` WHERE w.ownership = $1 AND w.state = 'wait' AND w.next_at <= $2
+		ORDER BY w.next_at, w.id LIMIT $3`, o.id, micros(now), limit)
+}
+
+// Redrive revives dead rows where they stand, before their successors, with their
+// attempts counted anew. It answers how many.
+func (o *Owner) Redrive(ctx context.Context, ids []int64) (int, error) {
+	total := 0
+	err := o.write(ctx, -1, func(ctx context.Context, t *transaction) error {
+		total = 0
+		for _, id := range ids {
+			res, err := t.ExecContext(ctx, `UPDATE spine_waiting SET state = 'wait', attempts = 0, next_at = $1
+				WHERE id = $2 AND ownership = $3 AND state = 'dead'`, micros(t.now), id, o.id)
+			if err != nil {
+				return fmt.Errorf("redriving row %d: %w", id, err)
+			}
+			n, err := res.RowsAffected()
+			if err != nil {
+				return err
+			}
+			total += int(n)
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	return total, nil
+}
+
+func (db *DB) rows(ctx context.Context, query string, args ...any) ([]Row, error) {
+	rows, err := db.sql.QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, fmt.Errorf("reading waiting rows: %w", available(err))
+	}
+	defer rows.Close() //nolint:errcheck // Err is looked at
+	var list []Row
+	for rows.Next() {
+		var r Row
+		var next, first, last, at int64
+		var headers []byte
+		if err := rows.Scan(&r.ID, &r.State, &r.Holds, &r.EventID, &next, &r.Attempts, &first, &last, &r.Class,
+			&r.Reason, &r.Record.Offset, &at, bytesColumn{&r.Record.Key}, &headers, bytesColumn{&r.Record.Value},
+			&r.Record.Topic, &r.Record.Partition); err != nil {
+			return nil, fmt.Errorf("reading waiting rows: %w", err)
+		}
+		if r.Record.Headers, err = decodeHeaders(headers); err != nil {
+			return nil, err
+		}
+		r.NextAt, r.FirstFailed, r.LastFailed = fromMicros(next), fromMicros(first), fromMicros(last)
+		r.Record.Timestamp = time.UnixMicro(at).UTC()
+		list = append(list, r)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("reading waiting rows: %w", available(err))
+	}
+	return list, nil
+}
