@@ -7,22 +7,23 @@
 package once
 
 import (
-	"errors"
 	"time"
+
+	"github.com/eventspine/spine/pkg/once/database"
 )
 
-// ErrFenced says that another owner has taken the partition since: the whole
-// session of the partition is to be dropped.
-var ErrFenced = errors.New("ownership of the partition is lost")
-
-// ErrOutcomeUnknown says that the answer to a commit was lost. The session is to be
-// dropped and started over with Own, as if it had been fenced: only a fresh load
-// knows what was committed.
-var ErrOutcomeUnknown = errors.New("outcome of the commit is unknown")
-
-// ErrUnavailable wraps errors of a database that is away: try again, count no
-// attempt, make no dead letter.
-var ErrUnavailable = errors.New("database is unavailable")
+const (
+	// ErrFenced says that another owner has taken the partition since: the whole
+	// session of the partition is to be dropped.
+	ErrFenced = database.Error("ownership of the partition is lost")
+	// ErrOutcomeUnknown says that the answer to a commit was lost. The session is to be
+	// dropped and started over with Own, as if it had been fenced: only a fresh load
+	// knows what was committed.
+	ErrOutcomeUnknown = database.ErrOutcomeUnknown
+	// ErrUnavailable wraps errors of a database that is away: try again, count no
+	// attempt, make no dead letter.
+	ErrUnavailable = database.ErrUnavailable
+)
 
 // Header is a Kafka record header.
 type Header struct {
@@ -132,11 +133,4 @@ type Row struct {
 	LastFailed  time.Time
 	Class       string // class of the last failure: transient, permanent, undecodable …
 	Reason      string
-}
-
-// Options opens a database.
-type Options struct {
-	URL            string // "sqlite:PATH" or "postgres://…"
-	MaxConnections int    // 0 = 20
-	Existing       bool   // for commands beside a running process: nothing is created or migrated
 }

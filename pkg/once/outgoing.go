@@ -6,15 +6,17 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/eventspine/spine/pkg/once/database"
 )
 
 // Outgoing lists the partition's records on their way out, lowest first, so that
 // what a previous owner left precedes anything new. Promise: in order.
 func (o *Owner) Outgoing(ctx context.Context, limit int) ([]Outgoing, error) {
-	rows, err := o.s.db.sql.QueryContext(ctx, `SELECT id, kind, topic, kafka_partition, record_time, record_key,
+	rows, err := o.s.db.SQL().QueryContext(ctx, `SELECT id, kind, topic, kafka_partition, record_time, record_key,
 		headers, record_value FROM spine_outgoing WHERE ownership = $1 ORDER BY id LIMIT $2`, o.id, limit)
 	if err != nil {
-		return nil, fmt.Errorf("reading outgoing rows: %w", available(err))
+		return nil, fmt.Errorf("reading outgoing rows: %w", database.Available(err))
 	}
 	defer rows.Close() //nolint:errcheck // Err is looked at
 	var list []Outgoing
@@ -33,7 +35,7 @@ func (o *Owner) Outgoing(ctx context.Context, limit int) ([]Outgoing, error) {
 		list = append(list, out)
 	}
 	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("reading outgoing rows: %w", available(err))
+		return nil, fmt.Errorf("reading outgoing rows: %w", database.Available(err))
 	}
 	return list, nil
 }
@@ -121,9 +123,9 @@ func (o *Owner) Complete(ctx context.Context, id int64, fn func(context.Context,
 }
 
 func (db *DB) effects(ctx context.Context, query string, args ...any) ([]Effect, error) {
-	rows, err := db.sql.QueryContext(ctx, query, args...)
+	rows, err := db.SQL().QueryContext(ctx, query, args...)
 	if err != nil {
-		return nil, fmt.Errorf("reading effects: %w", available(err))
+		return nil, fmt.Errorf("reading effects: %w", database.Available(err))
 	}
 	defer rows.Close() //nolint:errcheck // Err is looked at
 	var list []Effect
@@ -138,7 +140,7 @@ func (db *DB) effects(ctx context.Context, query string, args ...any) ([]Effect,
 		list = append(list, e)
 	}
 	if err := rows.Err(); err != nil && !errors.Is(err, sql.ErrNoRows) {
-		return nil, fmt.Errorf("reading effects: %w", available(err))
+		return nil, fmt.Errorf("reading effects: %w", database.Available(err))
 	}
 	return list, nil
 }

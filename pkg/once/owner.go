@@ -10,6 +10,8 @@ import (
 	"maps"
 	"sync/atomic"
 	"time"
+
+	"github.com/eventspine/spine/pkg/once/database"
 )
 
 // Owner is one assignment of a partition: a session that ends when it is fenced.
@@ -31,7 +33,7 @@ type Owner struct {
 // Promise: fenced. A partition that was never owned starts at start.
 func (s *Store) Own(ctx context.Context, topic string, partition int32, start int64) (*Owner, error) {
 	o := &Owner{s: s, topic: topic, partition: partition}
-	err := s.db.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
+	err := s.db.Write(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		if err := o.find(ctx, tx, start); err != nil {
 			return err
 		}
@@ -70,19 +72,14 @@ func (o *Owner) find(ctx context.Context, tx *sql.Tx, start int64) error {
 // bump takes the ownership's lock exclusively, which waits for its shared holders,
 // and then gives it a fresh epoch. Later shared requests queue behind it.
 func (db *DB) bump(ctx context.Context, tx *sql.Tx, id int32) (epoch, next int64, err error) {
-	if db.dialect == PostgreSQL {
-		if _, err := tx.ExecContext(ctx, `SELECT pg_advisory_xact_lock($1, $2)`, db.class(), id); err != nil {
-			return 0, 0, err
-		}
+	if err := db.Lock(ctx, tx, database.Lock{Kind: "ownership", ID: id}); err != nil {
+		return 0, 0, err
 	}
 	epoch = freshEpoch()
 	err = tx.QueryRowContext(ctx, `UPDATE spine_ownership SET epoch = $1, updated_at = $2 WHERE id = $3
 		RETURNING next_offset`, epoch, micros(time.Now()), id).Scan(&next)
 	return epoch, next, err
 }
-
-// class keeps the locks of two schemas of one database apart.
-func (db *DB) class() int32 { return hash32(db.schema + "/ownership") }
 
 // freshEpoch is random: a counter would come back with a backup.
 func freshEpoch() int64 {
@@ -104,7 +101,7 @@ func (o *Owner) write(ctx context.Context, offset int64, fn func(context.Context
 	if lost := o.lost.Load(); lost != nil {
 		return *lost
 	}
-	err := o.s.db.write(ctx, func(sctx context.Context, tx *sql.Tx) error {
+	err := o.s.db.Write(ctx, func(sctx context.Context, tx *sql.Tx) error {
 		t := &transaction{Tx: tx, o: o, now: time.Now()}
 		if err := t.fence(sctx, offset); err != nil {
 			return err
@@ -122,11 +119,9 @@ func (o *Owner) write(ctx context.Context, offset int64, fn func(context.Context
 // fence is two statements, lock then read: the read has to see what was committed
 // while it waited for the lock. Promise: fenced.
 func (t *transaction) fence(ctx context.Context, offset int64) error {
-	db := t.o.s.db
-	if db.dialect == PostgreSQL {
-		if _, err := t.ExecContext(ctx, `SELECT pg_advisory_xact_lock_shared($1, $2)`, db.class(), t.o.id); err != nil {
-			return fmt.Errorf("locking the ownership: %w", err)
-		}
+	lock := database.Lock{Kind: "ownership", ID: t.o.id, Shared: true}
+	if err := t.o.s.db.Lock(ctx, t.Tx, lock); err != nil {
+		return fmt.Errorf("locking the ownership: %w", err)
 	}
 	var epoch int64
 	err := t.QueryRowContext(ctx, `SELECT o.epoch, o.next_offset, COALESCE((SELECT w.state FROM spine_waiting w
@@ -254,14 +249,14 @@ func (o *Owner) Check(ctx context.Context) error {
 		return *lost
 	}
 	var epoch int64
-	err := o.s.db.sql.QueryRowContext(ctx, `SELECT epoch FROM spine_ownership WHERE id = $1`, o.id).Scan(&epoch)
+	err := o.s.db.SQL().QueryRowContext(ctx, `SELECT epoch FROM spine_ownership WHERE id = $1`, o.id).Scan(&epoch)
 	if errors.Is(err, sql.ErrNoRows) || err == nil && epoch != o.epoch {
-		end := ErrFenced
+		var end error = ErrFenced
 		o.lost.CompareAndSwap(nil, &end)
 		return ErrFenced
 	}
 	if err != nil {
-		return fmt.Errorf("reading the epoch: %w", available(err))
+		return fmt.Errorf("reading the epoch: %w", database.Available(err))
 	}
 	return nil
 }

@@ -14,17 +14,25 @@ func TestSmoke(t *testing.T) {
 	urls := []string{"sqlite:" + filepath.Join(t.TempDir(), "a b#?%.db")}
 	if u := os.Getenv("SPINE_TEST_POSTGRES"); u != "" {
 		d, err := sql.Open("pgx", u)
-		if err != nil { t.Fatal(err) }
-		if _, err := d.Exec(`DROP SCHEMA IF EXISTS t_once_smoke CASCADE; CREATE SCHEMA t_once_smoke`); err != nil { t.Fatal(err) }
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := d.Exec(`DROP SCHEMA IF EXISTS t_once_smoke CASCADE; CREATE SCHEMA t_once_smoke`); err != nil {
+			t.Fatal(err)
+		}
 		d.Close()
 		urls = append(urls, u+"&search_path=t_once_smoke")
 	}
 	for _, u := range urls {
 		ctx := t.Context()
 		db, err := Open(ctx, Options{URL: u})
-		if err != nil { t.Fatal(err) }
+		if err != nil {
+			t.Fatal(err)
+		}
 		o, err := db.Store("g").Own(ctx, "t", 0, 5)
-		if err != nil { t.Fatal(err) }
+		if err != nil {
+			t.Fatal(err)
+		}
 		rec := Record{Topic: "t", Offset: 7, Key: []byte{}, Value: nil, Timestamp: time.UnixMilli(1).UTC(), Headers: []Header{{"a", nil}, {"b", []byte{}}, {"c", []byte("x")}}}
 		res, err := o.Do(ctx, Item{EventID: "e1", Record: rec}, func(ctx context.Context, tx Tx) error {
 			_ = tx.Effect(ctx, Effect{Name: "mail", Key: "k"})
@@ -46,15 +54,24 @@ func TestSmoke(t *testing.T) {
 		t.Log(db.Store("g").Ownerships(ctx))
 		for _, v := range strings.Fields("ownership inbox waiting outgoing effects") {
 			r, err := db.SQL().QueryContext(ctx, "SELECT * FROM spine_"+v+"_v")
-			if err != nil { t.Fatal(err) }
+			if err != nil {
+				t.Fatal(err)
+			}
 			c, _ := r.Columns()
 			for r.Next() {
-				d := make([]any, len(c)); p := make([]any, len(c))
-				for i := range d { p[i] = &d[i] }
-				if err := r.Scan(p...); err != nil { t.Fatal(err) }
+				d := make([]any, len(c))
+				p := make([]any, len(c))
+				for i := range d {
+					p[i] = &d[i]
+				}
+				if err := r.Scan(p...); err != nil {
+					t.Fatal(err)
+				}
 				t.Log(v, c, d)
 			}
 		}
-		if err := db.Close(); err != nil { t.Fatal(err) }
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"iter"
 	"strings"
 	"time"
+
+	"github.com/eventspine/spine/pkg/once/database"
 )
 
 // Store is the part of a database that belongs to one group. What it reads may be
@@ -22,7 +24,7 @@ type Store struct {
 // not yet below next_offset. It answers how many. Promise: once.
 func (s *Store) Prune(ctx context.Context, before time.Time, limit int) (int, error) {
 	var n int64
-	err := s.db.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
+	err := s.db.Write(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		res, err := tx.ExecContext(ctx, `DELETE FROM spine_inbox WHERE group_name = $1 AND event_id IN (
 			SELECT i.event_id FROM spine_inbox i WHERE i.group_name = $1 AND i.handled_at < $2
 			AND NOT EXISTS (SELECT 1 FROM spine_waiting w JOIN spine_ownership o ON o.id = w.ownership
@@ -59,7 +61,7 @@ func (db *DB) fence(ctx context.Context, query string, args ...any) (int, error)
 		return 0, fmt.Errorf("listing the ownerships: %w", err)
 	}
 	for n, id := range ids {
-		err := db.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		err := db.Write(ctx, func(ctx context.Context, tx *sql.Tx) error {
 			_, _, err := db.bump(ctx, tx, id)
 			return err
 		})
@@ -80,9 +82,9 @@ func (db *DB) Groups(ctx context.Context) ([]string, error) {
 }
 
 func column[T any](ctx context.Context, db *DB, query string, args ...any) ([]T, error) {
-	rows, err := db.sql.QueryContext(ctx, query, args...)
+	rows, err := db.SQL().QueryContext(ctx, query, args...)
 	if err != nil {
-		return nil, available(err)
+		return nil, database.Available(err)
 	}
 	defer rows.Close() //nolint:errcheck // Err is looked at
 	var list []T
@@ -93,18 +95,18 @@ func column[T any](ctx context.Context, db *DB, query string, args ...any) ([]T,
 		}
 		list = append(list, v)
 	}
-	return list, available(rows.Err())
+	return list, database.Available(rows.Err())
 }
 
 // NextOffset is the stored offset of a partition, if it was ever owned.
 func (s *Store) NextOffset(ctx context.Context, topic string, partition int32) (next int64, found bool, err error) {
-	err = s.db.sql.QueryRowContext(ctx, `SELECT next_offset FROM spine_ownership
+	err = s.db.SQL().QueryRowContext(ctx, `SELECT next_offset FROM spine_ownership
 		WHERE group_name = $1 AND topic = $2 AND kafka_partition = $3`, s.group, topic, partition).Scan(&next)
 	if errors.Is(err, sql.ErrNoRows) {
 		return 0, false, nil
 	}
 	if err != nil {
-		return 0, false, fmt.Errorf("reading next_offset: %w", available(err))
+		return 0, false, fmt.Errorf("reading next_offset: %w", database.Available(err))
 	}
 	return next, true, nil
 }
@@ -123,14 +125,14 @@ type Ownership struct {
 
 // Ownerships lists where the group stands, by topic and partition.
 func (s *Store) Ownerships(ctx context.Context) ([]Ownership, error) {
-	rows, err := s.db.sql.QueryContext(ctx, `SELECT o.topic, o.kafka_partition, o.next_offset, o.updated_at,
+	rows, err := s.db.SQL().QueryContext(ctx, `SELECT o.topic, o.kafka_partition, o.next_offset, o.updated_at,
 		(SELECT COUNT(*) FROM spine_waiting w WHERE w.ownership = o.id AND w.state = 'wait'),
 		(SELECT COUNT(*) FROM spine_waiting w WHERE w.ownership = o.id AND w.state = 'dead'),
 		(SELECT COUNT(DISTINCT w.key_hash) FROM spine_waiting w WHERE w.ownership = o.id),
 		(SELECT COUNT(*) FROM spine_outgoing x WHERE x.ownership = o.id)
 		FROM spine_ownership o WHERE o.group_name = $1 ORDER BY o.topic, o.kafka_partition`, s.group)
 	if err != nil {
-		return nil, fmt.Errorf("reading ownerships: %w", available(err))
+		return nil, fmt.Errorf("reading ownerships: %w", database.Available(err))
 	}
 	defer rows.Close() //nolint:errcheck // Err is looked at
 	var list []Ownership
@@ -145,7 +147,7 @@ func (s *Store) Ownerships(ctx context.Context) ([]Ownership, error) {
 		list = append(list, o)
 	}
 	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("reading ownerships: %w", available(err))
+		return nil, fmt.Errorf("reading ownerships: %w", database.Available(err))
 	}
 	return list, nil
 }
@@ -231,7 +233,7 @@ func (s *Store) Counts(ctx context.Context) (Counts, error) {
 	const waiting = ` FROM spine_waiting w JOIN spine_ownership o ON o.id = w.ownership WHERE o.group_name = $1`
 	const effects = `(SELECT COUNT(*) FROM spine_effects e WHERE e.group_name = $1 AND e.state `
 	var c Counts
-	err := s.db.sql.QueryRowContext(ctx, `SELECT
+	err := s.db.SQL().QueryRowContext(ctx, `SELECT
 		(SELECT COUNT(*) FROM spine_inbox i WHERE i.group_name = $1),
 		(SELECT COUNT(*)`+waiting+` AND w.state = 'wait'),
 		(SELECT COUNT(*)`+waiting+` AND w.state = 'dead'),
@@ -241,7 +243,7 @@ func (s *Store) Counts(ctx context.Context) (Counts, error) {
 		Scan(&c.Handled, &c.Waiting, &c.Dead, &c.WaitingBytes, &c.Outgoing, &c.EffectsOpen, &c.EffectsUnknown,
 			&c.EffectsDone)
 	if err != nil {
-		return Counts{}, fmt.Errorf("counting the rows of %s: %w", s.group, available(err))
+		return Counts{}, fmt.Errorf("counting the rows of %s: %w", s.group, database.Available(err))
 	}
 	return c, nil
 }
@@ -259,11 +261,11 @@ type HandledEvent struct {
 // order of their id times. An error ends it.
 func (s *Store) Handled(ctx context.Context) iter.Seq2[HandledEvent, error] {
 	return func(yield func(HandledEvent, error) bool) {
-		rows, err := s.db.sql.QueryContext(ctx, `SELECT i.event_id, o.topic, o.kafka_partition, i.kafka_offset,
+		rows, err := s.db.SQL().QueryContext(ctx, `SELECT i.event_id, o.topic, o.kafka_partition, i.kafka_offset,
 			i.handled_at FROM spine_inbox i JOIN spine_ownership o ON o.id = i.ownership
 			WHERE i.group_name = $1 ORDER BY i.event_id`, s.group)
 		if err != nil {
-			yield(HandledEvent{}, fmt.Errorf("reading the inbox: %w", available(err)))
+			yield(HandledEvent{}, fmt.Errorf("reading the inbox: %w", database.Available(err)))
 			return
 		}
 		defer rows.Close() //nolint:errcheck // Err is looked at
@@ -279,7 +281,7 @@ func (s *Store) Handled(ctx context.Context) iter.Seq2[HandledEvent, error] {
 			}
 		}
 		if err = errors.Join(err, rows.Err()); err != nil {
-			yield(HandledEvent{}, fmt.Errorf("reading the inbox: %w", available(err)))
+			yield(HandledEvent{}, fmt.Errorf("reading the inbox: %w", database.Available(err)))
 		}
 	}
 }

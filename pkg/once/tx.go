@@ -7,15 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/eventspine/spine/pkg/consumer"
 )
-
-// ErrTxControl says that a handler tried to begin or end the transaction that it
-// runs in.
-var ErrTxControl = errors.New("the transaction belongs to the engine: a handler neither begins nor ends it")
 
 // Tx is a handler's transaction: the SQL connection and what leaves with it. It ends
 // with the function that received it.
@@ -53,88 +48,6 @@ type leaving struct {
 	effects []Effect
 }
 
-// guarded is the SQL of a transaction for a handler: it ends with the handler's
-// turn, though the transaction may go on with another lane's.
-type guarded struct {
-	tx    *sql.Tx
-	lite  bool // SQLite: an interrupted statement would undo the whole batch
-	ended atomic.Bool
-}
-
-var _ consumer.DB = (*guarded)(nil)
-
-func (g *guarded) allow(ctx context.Context, query string) (context.Context, error) {
-	if g.ended.Load() {
-		return nil, sql.ErrTxDone
-	}
-	if control(query) {
-		return nil, ErrTxControl
-	}
-	if g.lite {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		return context.WithoutCancel(ctx), nil
-	}
-	return ctx, nil
-}
-
-// ExecContext implements consumer.DB.
-func (g *guarded) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
-	ctx, err := g.allow(ctx, query)
-	if err != nil {
-		return nil, err
-	}
-	return g.tx.ExecContext(ctx, query, args...)
-}
-
-// PrepareContext implements consumer.DB.
-func (g *guarded) PrepareContext(ctx context.Context, query string) (*sql.Stmt, error) {
-	ctx, err := g.allow(ctx, query)
-	if err != nil {
-		return nil, err
-	}
-	return g.tx.PrepareContext(ctx, query)
-}
-
-// QueryContext implements consumer.DB.
-func (g *guarded) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	ctx, err := g.allow(ctx, query)
-	if err != nil {
-		return nil, err
-	}
-	return g.tx.QueryContext(ctx, query, args...)
-}
-
-// QueryRowContext implements consumer.DB. What allow refuses comes back as the
-// error of a context that was cancelled before the query.
-func (g *guarded) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
-	allowed, err := g.allow(ctx, query)
-	if err != nil {
-		refused, cancel := context.WithCancelCause(ctx)
-		cancel(err)
-		allowed = refused
-	}
-	return g.tx.QueryRowContext(allowed, query, args...)
-}
-
-// control says that a statement begins or ends a transaction. Savepoints are a
-// handler's right.
-func control(query string) bool {
-	query = strings.TrimLeft(query, " \t\r\n;")
-	n := strings.IndexFunc(query, func(r rune) bool { return r < 'A' || r > 'z' })
-	if n < 0 {
-		n = len(query)
-	}
-	switch strings.ToUpper(query[:n]) {
-	case "BEGIN", "START", "COMMIT", "END", "ABORT":
-		return true
-	case "ROLLBACK":
-		return !strings.Contains(strings.ToUpper(query), " TO ")
-	}
-	return false
-}
-
 // transaction is one transaction of an owner, behind lock and epoch.
 type transaction struct {
 	*sql.Tx
@@ -146,8 +59,8 @@ type transaction struct {
 
 // call runs a handler and stores what leaves with it.
 func (t *transaction) call(ctx, sctx context.Context, silent bool, fn func(context.Context, Tx) error) error {
-	g := &guarded{tx: t.Tx, lite: t.o.s.db.dialect == SQLite}
-	defer g.ended.Store(true)
+	g := t.o.s.db.Guard(t.Tx)
+	defer g.End()
 	out := &leaving{silent: silent}
 	if err := fn(ctx, Tx{DB: g, out: out}); err != nil {
 		return err

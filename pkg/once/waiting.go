@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"math"
 	"time"
+
+	"github.com/eventspine/spine/pkg/once/database"
 )
 
 // behind is the next_at of a row that stands behind the first one of its key.
@@ -74,14 +76,11 @@ func (o *Owner) Append(ctx context.Context, rec Record, eventID string) error {
 // lockKey lets one transaction at a time change which row is the first of a key, so
 // that none is left behind a head that is gone.
 func (t *transaction) lockKey(ctx context.Context, key []byte) error {
-	db := t.o.s.db
-	if db.dialect == SQLite || key == nil {
+	if key == nil {
 		return nil
 	}
-	sum := uint64(keyHash(key)) + uint64(t.o.id) //nolint:gosec // bits, no numbers
-	_, err := t.ExecContext(ctx, `SELECT pg_advisory_xact_lock($1, $2)`,
-		hash32(db.schema+"/key"), int32(sum)) //nolint:gosec // 32 bits do: a collision only waits
-	if err != nil {
+	sum := int32(keyHash(key)) + t.o.id //nolint:gosec // 32 bits do: a collision only waits
+	if err := t.o.s.db.Lock(ctx, t.Tx, database.Lock{Kind: "key", ID: sum}); err != nil {
 		return fmt.Errorf("locking the key: %w", err)
 	}
 	return nil
@@ -177,10 +176,10 @@ func (o *Owner) loadHeld(ctx context.Context, tx *sql.Tx) (map[string]struct{}, 
 // KeyHeld says whether a holding row of the key stands.
 func (o *Owner) KeyHeld(ctx context.Context, key []byte) (bool, error) {
 	var n int
-	err := o.s.db.sql.QueryRowContext(ctx, `SELECT COUNT(*) FROM (SELECT id FROM spine_waiting
+	err := o.s.db.SQL().QueryRowContext(ctx, `SELECT COUNT(*) FROM (SELECT id FROM spine_waiting
 		WHERE ownership = $1 AND key_hash = $2 AND record_key = $3 LIMIT 1) AS w`, o.id, keyHash(key), key).Scan(&n)
 	if err != nil {
-		return false, fmt.Errorf("looking for rows of a key: %w", available(err))
+		return false, fmt.Errorf("looking for rows of a key: %w", database.Available(err))
 	}
 	return n > 0, nil
 }
@@ -223,9 +222,9 @@ func (o *Owner) Redrive(ctx context.Context, ids []int64) (int, error) {
 }
 
 func (db *DB) rows(ctx context.Context, query string, args ...any) ([]Row, error) {
-	rows, err := db.sql.QueryContext(ctx, query, args...)
+	rows, err := db.SQL().QueryContext(ctx, query, args...)
 	if err != nil {
-		return nil, fmt.Errorf("reading waiting rows: %w", available(err))
+		return nil, fmt.Errorf("reading waiting rows: %w", database.Available(err))
 	}
 	defer rows.Close() //nolint:errcheck // Err is looked at
 	var list []Row
@@ -246,7 +245,7 @@ func (db *DB) rows(ctx context.Context, query string, args ...any) ([]Row, error
 		list = append(list, r)
 	}
 	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("reading waiting rows: %w", available(err))
+		return nil, fmt.Errorf("reading waiting rows: %w", database.Available(err))
 	}
 	return list, nil
 }

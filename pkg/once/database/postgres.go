@@ -1,4 +1,4 @@
-package once
+package database
 
 import (
 	"context"
@@ -27,7 +27,7 @@ func (p *postgres) close() error { return nil }
 func (p *postgres) run(ctx context.Context, fn func(context.Context, *sql.Tx) error) error {
 	conn, err := p.db.Conn(ctx)
 	if err != nil {
-		return available(err)
+		return Available(err)
 	}
 	defer conn.Close() //nolint:errcheck // gives it back to the pool
 	// The transaction obeys ctx until the commit begins, and not while it runs:
@@ -80,5 +80,5 @@ func (p *postgres) failed(ctx context.Context, conn *sql.Conn, err error) error 
 	if broken && !errors.Is(err, ErrUnavailable) {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	return available(err)
+	return Available(err)
 }

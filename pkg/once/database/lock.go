@@ -1,4 +1,4 @@
-package once
+package database
 
 import (
 	"errors"
@@ -9,9 +9,6 @@ import (
 	"strings"
 	"syscall"
 )
-
-// ErrLocked says that another process runs roles on this SQLite database.
-var ErrLocked = errors.New("another process runs roles on this database")
 
 // LockRoles makes this process the only one that runs roles on an SQLite database,
 // by a lock on the file <database>.lock, which ends with the process. The error,

@@ -1,4 +1,4 @@
-package once
+package database
 
 import (
 	"context"
@@ -22,7 +22,6 @@ const (
 var (
 	errAbandoned = errors.New("the transaction was abandoned by a panic or runtime.Goexit")
 	errAlone     = errors.New("the batch was undone: again, alone")
-	errClosed    = fmt.Errorf("%w: it is closed", ErrUnavailable)
 )
 
 // writer is the one writer of an SQLite database: a goroutine that opens a
@@ -83,12 +82,12 @@ func (w *writer) attempt(ctx context.Context, fn func(context.Context, *sql.Tx) 
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-w.quit:
-		return errClosed
+		return fmt.Errorf("%w: %w", ErrUnavailable, errClosed)
 	}
 	select {
 	case tx := <-j.turn:
 		if err := j.run(ctx, tx, fn); err != nil {
-			return available(err)
+			return Available(err)
 		}
 		return <-j.result
 	case err := <-j.result: // there was no transaction to take part in
@@ -126,7 +125,7 @@ func (w *writer) loop() {
 func (w *writer) batch(first *job) {
 	tx, err := w.begin()
 	if err != nil {
-		first.result <- available(err)
+		first.result <- Available(err)
 		return
 	}
 	var kept []*job
@@ -139,7 +138,7 @@ func (w *writer) batch(first *job) {
 		if err != nil { // SQLite has ended the transaction by itself: nothing of it stands
 			_ = tx.Rollback()
 			w.drop()
-			answer(kept, available(err), true)
+			answer(kept, Available(err), true)
 			return
 		}
 	}
@@ -159,7 +158,7 @@ func (w *writer) batch(first *job) {
 			return
 		}
 	}
-	answer(kept, available(err), true)
+	answer(kept, Available(err), true)
 }
 
 // answer tells the lanes how the batch ended. When it was undone, each one tries
@@ -179,7 +178,7 @@ func answer(jobs []*job, err error, undone bool) {
 func turn(tx *sql.Tx, j *job) (keep bool, err error) {
 	ctx := context.Background()
 	if _, err := tx.ExecContext(ctx, `SAVEPOINT lane`); err != nil {
-		j.result <- available(err)
+		j.result <- Available(err)
 		return false, err
 	}
 	select {

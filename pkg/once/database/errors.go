@@ -1,4 +1,4 @@
-package once
+package database
 
 import (
 	"context"
@@ -13,7 +13,28 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// Errors are told apart by type and code, never by text: texts are translated.
+// Error is the type of this package's errors: constants, to be found by errors.Is.
+// Errors of the drivers are told apart by type and code, never by text: texts are
+// translated.
+type Error string
+
+// Error is the text.
+func (e Error) Error() string { return string(e) }
+
+const (
+	// ErrUnavailable wraps errors of a database that is away, full or out of
+	// connections: try again, it is nobody's fault.
+	ErrUnavailable = Error("database is unavailable")
+	// ErrOutcomeUnknown says that the answer to a commit was lost.
+	ErrOutcomeUnknown = Error("outcome of the commit is unknown")
+	// ErrLocked says that another process runs roles on this SQLite database.
+	ErrLocked = Error("another process runs roles on this database")
+	// ErrTxControl says that a handler tried to begin or end the transaction that it
+	// runs in.
+	ErrTxControl = Error("the transaction belongs to the engine: a handler neither begins nor ends it")
+)
+
+const errClosed = Error("it is closed")
 
 // serialization says that the database chose this transaction as a victim: 40001
 // serialization_failure, 40P01 deadlock_detected.
@@ -22,9 +43,9 @@ func serialization(err error) bool {
 	return errors.As(err, &pg) && (pg.Code == "40001" || pg.Code == "40P01")
 }
 
-// noTable is 42P01 undefined_table, and on SQLite its general error, which is
+// NoTable says that err is that of a table that is not there: 42P01 undefined_table, and on SQLite its general error, which is
 // what a missing table answers there.
-func noTable(err error) bool {
+func NoTable(err error) bool {
 	var pg *pgconn.PgError
 	if errors.As(err, &pg) {
 		return pg.Code == "42P01"
@@ -41,9 +62,9 @@ func sqliteCode(err error) int {
 	return 0
 }
 
-// available wraps err in ErrUnavailable if it says that the database is away, full
+// Available wraps err in ErrUnavailable if it says that the database is away, full
 // or out of connections.
-func available(err error) error {
+func Available(err error) error {
 	if err != nil && !errors.Is(err, ErrUnavailable) && away(err) {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
