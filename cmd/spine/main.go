@@ -3,6 +3,8 @@
 package main
 
 import (
+	"io/fs"
+
 	"github.com/eventspine/spine/consumers"
 	"github.com/eventspine/spine/pkg/app"
 	"github.com/eventspine/spine/producers"
@@ -14,7 +16,7 @@ func main() {
 	app.Main(app.Fleet{
 		Adapters: producers.All(),
 		Groups:   consumers.All(),
-		Schemas:  schemas.Files,
-		Topics:   topics.Files,
+		Schemas:  []fs.FS{schemas.Files},
+		Topics:   []fs.FS{topics.Files},
 	})
 }

@@ -37,6 +37,11 @@ type Group struct {
 	On       []Handler    // one per fact
 	Effects  []Effect     // calls to the outside
 	Emits    []event.Fact // zero values of the facts that its handlers publish
+	// Ledger says per fact type how the group's own tables show what it did: a query of
+	// one column, the event id of each effect, one row each. spine audit holds it
+	// against what is marked as handled: an id that stands twice is doubled, an id that
+	// was not handled is a phantom. nil = the tables don't say.
+	Ledger map[string]string
 }
 
 // Handler is a reaction to one fact; On makes it.

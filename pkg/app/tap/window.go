@@ -114,3 +114,8 @@ func parseTime(s string, now time.Time) (time.Time, error) {
 	}
 	return time.Parse(time.RFC3339Nano, s)
 }
+
+// Since is the window from a time to the end as it is now.
+func Since(t time.Time) Window {
+	return Window{from: position{kind: atTime, time: t}, to: position{kind: atEnd}, bounded: true}
+}

@@ -1,0 +1,335 @@
+// Package books audits the backbone by id: what was accepted, what stands in Kafka,
+// and what stands in each group's own database. Nothing is derived from another
+// count: an id is in a place or it is not.
+package books
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Place is where a record stands in Kafka.
+type Place struct {
+	Topic     string
+	Partition int32
+	Offset    int64
+}
+
+// Event is one id as it stands in the stream.
+type Event struct {
+	Type     string
+	Source   string
+	Key      string
+	Cause    string // ce_causationid
+	Sequence string
+	First    Place
+	Copies   int  // records that carry the id
+	Changed  bool // two of them differ in content
+}
+
+// Delivery is one id of a raw topic.
+type Delivery struct {
+	System, Instance string
+	First            Place
+	Copies           int
+}
+
+// Handled is one id that a group has handled.
+type Handled struct {
+	Place
+	At time.Time
+}
+
+// Group is what stands in a group's database.
+type Group struct {
+	Name    string
+	Reads   map[string]bool           // the fact types it handles, older majors among them
+	Start   map[string]int64          // topic/partition → where the group began; what is before is not its
+	Handled map[string]Handled        // by event id
+	Waiting map[string]bool           // parked
+	Dead    map[string]bool           // dead letters
+	Effects map[string]int            // calls to the outside that are done, by causing event id
+	Ledger  map[string]map[string]int // fact type → event id → rows of the group's own tables that say so
+	Ordered bool                      // its facts leave in the order of their causes: no fact comes from an effect
+}
+
+// Stock is all that was collected.
+type Stock struct {
+	Accepted   map[string]string    // delivery id → instance, as answered over HTTP; nil = not known
+	Spooled    map[string]bool      // deliveries that wait in the spool
+	Deliveries map[string]*Delivery // raw topics
+	Outcomes   map[string]int       // delivery id → facts that translate made of it
+	Events     map[string]*Event    // fact topics
+	Translate  Group
+	Groups     []Group
+}
+
+// Row is one fact of one group.
+type Row struct {
+	Group    string `json:"group"`
+	Fact     string `json:"fact"`
+	InStream int    `json:"in_stream"`
+	Handled  int    `json:"handled"`
+	Parked   int    `json:"parked"`
+	Dead     int    `json:"dead"`
+	Missing  int    `json:"missing"`
+	Doubled  int    `json:"doubled"`
+}
+
+// DeliveryRow is one instance.
+type DeliveryRow struct {
+	System     string `json:"system"`
+	Instance   string `json:"instance"`
+	Accepted   int    `json:"accepted"`
+	Translated int    `json:"translated"`
+	NoFact     int    `json:"no_fact"`
+	Dead       int    `json:"dead"`
+	Missing    int    `json:"missing"`
+}
+
+// Totals are the four ways in which books can fail to balance.
+type Totals struct {
+	Lost       int `json:"lost"`         // accepted, or in the stream, and nowhere further
+	Doubled    int `json:"doubled"`      // more than one effect, or one id with two contents
+	Phantom    int `json:"phantom"`      // an effect or a record without a cause
+	OutOfOrder int `json:"out_of_order"` // events of one key handled or published in another order
+}
+
+// Result is the audit.
+type Result struct {
+	Balanced   bool          `json:"balanced"`
+	Rows       []Row         `json:"rows"`
+	Deliveries []DeliveryRow `json:"deliveries"`
+	Totals     Totals        `json:"-"`
+	Findings   []string      `json:"-"` // at most 20, each with an id
+}
+
+const maxFindings = 20
+
+func (r *Result) find(text string) {
+	if len(r.Findings) < maxFindings {
+		r.Findings = append(r.Findings, text)
+	}
+}
+
+// Balance compares.
+func Balance(s Stock) Result {
+	r := Result{Rows: []Row{}, Deliveries: []DeliveryRow{}}
+	r.deliveries(s)
+	for id, e := range s.Events {
+		if e.Changed {
+			r.Totals.Doubled++
+			r.find(e.Type + " " + id + ": two records of one id differ in content")
+		}
+	}
+	for _, g := range s.Groups {
+		r.group(s, g)
+	}
+	for _, g := range append([]Group{s.Translate}, s.Groups...) {
+		r.handledOrder(s, g)
+	}
+	r.publishedOrder(s)
+	r.phantomFacts(s)
+	slices.SortFunc(r.Rows, func(a, b Row) int { return cmp.Or(cmp.Compare(a.Group, b.Group), cmp.Compare(a.Fact, b.Fact)) })
+	slices.SortFunc(r.Deliveries, func(a, b DeliveryRow) int {
+		return cmp.Or(cmp.Compare(a.System, b.System), cmp.Compare(a.Instance, b.Instance))
+	})
+	slices.Sort(r.Findings)
+	r.Balanced = r.Totals == Totals{}
+	return r
+}
+
+// deliveries follows each delivery from the answer over HTTP to its facts.
+func (r *Result) deliveries(s Stock) {
+	rows := map[string]*DeliveryRow{}
+	row := func(system, instance string) *DeliveryRow {
+		key := system + "/" + instance
+		if rows[key] == nil {
+			rows[key] = &DeliveryRow{System: system, Instance: instance}
+		}
+		return rows[key]
+	}
+	for id, instance := range s.Accepted {
+		if s.Deliveries[id] == nil && !s.Spooled[id] {
+			system, short, _ := strings.Cut(instance, "/")
+			row(system, short).Accepted++
+			row(system, short).Missing++
+			r.Totals.Lost++
+			r.find("delivery " + id + " was answered 2xx and is neither in Kafka nor in the spool")
+		}
+	}
+	for id, d := range s.Deliveries {
+		at := row(d.System, d.Instance)
+		at.Accepted++
+		_, handled := s.Translate.Handled[id]
+		switch {
+		case s.Translate.Dead[id]:
+			at.Dead++
+		case handled && s.Outcomes[id] > 0:
+			at.Translated++
+		case handled:
+			at.NoFact++
+		default:
+			at.Missing++
+			r.Totals.Lost++
+			r.find("delivery " + id + " of " + d.System + "/" + d.Instance + " is not translated")
+		}
+	}
+	for id := range s.Translate.Handled {
+		if s.Deliveries[id] == nil {
+			r.Totals.Phantom++
+			r.find("delivery " + id + " is translated and is not in Kafka")
+		}
+	}
+	for _, at := range rows {
+		r.Deliveries = append(r.Deliveries, *at)
+	}
+}
+
+// group follows each event of the stream into one group.
+func (r *Result) group(s Stock, g Group) {
+	rows := map[string]*Row{}
+	for fact := range g.Reads {
+		rows[fact] = &Row{Group: g.Name, Fact: fact}
+	}
+	for id, e := range s.Events {
+		row := rows[e.Type]
+		if row == nil || e.First.Offset < g.Start[e.First.partition()] {
+			continue
+		}
+		row.InStream++
+		_, handled := g.Handled[id]
+		switch {
+		case handled:
+			row.Handled++
+		case g.Dead[id]:
+			row.Dead++
+		case g.Waiting[id]:
+			row.Parked++
+		default:
+			row.Missing++
+			r.Totals.Lost++
+			r.find(e.Type + " " + id + " is in the stream, and " + g.Name + " has neither handled nor kept it")
+		}
+		if n := g.Ledger[e.Type][id]; n > 1 {
+			row.Doubled++
+			r.Totals.Doubled++
+			r.find(e.Type + " " + id + " stands more than once in the tables of " + g.Name)
+		}
+	}
+	for id := range g.Handled {
+		if s.Events[id] == nil {
+			r.Totals.Phantom++
+			r.find("event " + id + " is handled by " + g.Name + " and is not in the stream")
+		}
+	}
+	r.ledger(g)
+	for _, row := range rows {
+		r.Rows = append(r.Rows, *row)
+	}
+}
+
+// ledger compares a group's own tables with what it has handled: an effect without
+// its mark, or a mark without its effect, is a torn transaction.
+func (r *Result) ledger(g Group) {
+	for fact, ids := range g.Ledger {
+		for id := range ids {
+			if _, ok := g.Handled[id]; !ok {
+				r.Totals.Phantom++
+				r.find(fact + " " + id + " stands in the tables of " + g.Name + ", which has not handled it")
+			}
+		}
+	}
+}
+
+func (p Place) partition() string { return p.Topic + "/" + itoa(p.Partition) }
+
+// handledOrder: of one key, a later record must not be handled earlier.
+func (r *Result) handledOrder(s Stock, g Group) {
+	type entry struct {
+		id string
+		Handled
+	}
+	keys := map[string][]entry{}
+	for id, h := range g.Handled {
+		e := s.Events[id]
+		if e == nil {
+			continue // a delivery, or counted as phantom
+		}
+		at := h.partition() + "|" + e.Key
+		keys[at] = append(keys[at], entry{id, h})
+	}
+	for _, all := range keys {
+		slices.SortFunc(all, func(a, b entry) int { return cmp.Compare(a.Offset, b.Offset) })
+		for i := 1; i < len(all); i++ {
+			if all[i].At.Before(all[i-1].At) {
+				r.Totals.OutOfOrder++
+				r.find("event " + all[i].id + " is handled by " + g.Name + " before " + all[i-1].id + " of the same key, which comes first in the topic")
+			}
+		}
+	}
+}
+
+// publishedOrder: facts of a group stand in the order of their causes; snapshot
+// facts of one object in the order of their sequence.
+func (r *Result) publishedOrder(s Stock) {
+	ordered := map[string]bool{}
+	for _, g := range s.Groups {
+		ordered["spine/"+g.Name] = g.Ordered
+	}
+	type entry struct {
+		id string
+		e  *Event
+	}
+	lanes := map[string][]entry{}
+	for id, e := range s.Events {
+		cause := s.Events[e.Cause]
+		switch {
+		case e.Sequence != "":
+			lanes["s|"+e.First.partition()+"|"+e.Source+"|"+e.Key] = append(lanes["s|"+e.First.partition()+"|"+e.Source+"|"+e.Key], entry{id, e})
+		case cause != nil && ordered[e.Source]:
+			lane := "c|" + e.First.partition() + "|" + e.Source + "|" + cause.First.partition() + "|" + cause.Key
+			lanes[lane] = append(lanes[lane], entry{id, e})
+		}
+	}
+	for _, lane := range slices.Sorted(maps.Keys(lanes)) {
+		all := lanes[lane]
+		slices.SortFunc(all, func(a, b entry) int { return cmp.Compare(a.e.First.Offset, b.e.First.Offset) })
+		for i := 1; i < len(all); i++ {
+			a, b := all[i-1].e, all[i].e
+			wrong := b.Sequence < a.Sequence
+			if lane[0] == 'c' {
+				wrong = s.Events[b.Cause].First.Offset < s.Events[a.Cause].First.Offset
+			}
+			if wrong {
+				r.Totals.OutOfOrder++
+				r.find(b.Type + " " + all[i].id + " stands behind " + all[i-1].id + ", which follows from something later")
+			}
+		}
+	}
+}
+
+// phantomFacts: what a group published follows from an event that is in the stream
+// and that it has handled.
+func (r *Result) phantomFacts(s Stock) {
+	groups := map[string]Group{}
+	for _, g := range s.Groups {
+		groups["spine/"+g.Name] = g
+	}
+	for id, e := range s.Events {
+		g, ours := groups[e.Source]
+		if !ours {
+			continue
+		}
+		if _, handled := g.Handled[e.Cause]; !handled {
+			r.Totals.Phantom++
+			r.find(e.Type + " " + id + " follows from " + e.Cause + ", which " + g.Name + " has not handled")
+		}
+	}
+}
+
+func itoa(n int32) string { return strconv.Itoa(int(n)) }

@@ -1,0 +1,203 @@
+package books
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"hash/fnv"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/eventspine/spine/pkg/app/tap"
+	"github.com/eventspine/spine/pkg/consumer"
+	"github.com/eventspine/spine/pkg/once"
+)
+
+// Source is one group and the database that holds its books.
+type Source struct {
+	Group consumer.Group
+	DB    *once.DB
+}
+
+// Options say where to collect from.
+type Options struct {
+	Client    []kgo.Opt
+	Raw       []string // raw.<system>
+	Topics    []string // fact topics
+	Translate Source
+	Groups    []Source
+	Since     time.Time // by Kafka's time; zero = all that is there
+}
+
+// Collect reads what stands in Kafka and in the databases. Databases are read after
+// Kafka, so that what is handled meanwhile is no finding.
+func Collect(ctx context.Context, o Options) (Stock, error) {
+	s := Stock{Deliveries: map[string]*Delivery{}, Events: map[string]*Event{}, Outcomes: map[string]int{}}
+	if err := o.stream(ctx, &s); err != nil {
+		return Stock{}, err
+	}
+	var err error
+	if s.Translate, err = o.group(ctx, o.Translate, s); err != nil {
+		return Stock{}, err
+	}
+	if err := outcomes(ctx, o.Translate.DB, s.Outcomes); err != nil {
+		return Stock{}, err
+	}
+	for _, src := range o.Groups {
+		g, err := o.group(ctx, src, s)
+		if err != nil {
+			return Stock{}, err
+		}
+		s.Groups = append(s.Groups, g)
+	}
+	return s, nil
+}
+
+func (o Options) stream(ctx context.Context, s *Stock) error {
+	window := tap.All()
+	if !o.Since.IsZero() {
+		window = tap.Since(o.Since)
+	}
+	contents := map[string]uint64{}
+	raw := map[string]bool{}
+	for _, topic := range o.Raw {
+		raw[topic] = true
+	}
+	topics := append(append([]string{}, o.Raw...), o.Topics...)
+	err := tap.Read(ctx, tap.Options{Client: o.Client, Topics: topics, Window: window}, func(r *kgo.Record) error {
+		h := headers(r)
+		id := h["ce_id"]
+		if id == "" {
+			return nil // not an event of ours: a dead letter of each group that reads the topic
+		}
+		place := Place{Topic: strings.Clone(r.Topic), Partition: r.Partition, Offset: r.Offset}
+		if raw[r.Topic] {
+			s.delivery(id, h["ce_source"], place)
+			return nil
+		}
+		sum := fnv.New64a()
+		if len(r.Value) > 5 {
+			sum.Write(r.Value[5:]) // behind the frame: a schema may have been registered anew
+		}
+		e := s.Events[id]
+		if e == nil {
+			s.Events[id] = &Event{
+				Type: h["ce_type"], Source: h["ce_source"], Key: string(r.Key), Cause: h["ce_causationid"],
+				Sequence: h["ce_sequence"], First: place, Copies: 1,
+			}
+			contents[id] = sum.Sum64()
+			return nil
+		}
+		e.Copies++
+		e.Changed = e.Changed || contents[id] != sum.Sum64()
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("reading the stream: %w", err)
+	}
+	return nil
+}
+
+func (s *Stock) delivery(id, source string, place Place) {
+	if d := s.Deliveries[id]; d != nil {
+		d.Copies++
+		return
+	}
+	system, instance, _ := strings.Cut(source, "/")
+	s.Deliveries[id] = &Delivery{System: system, Instance: instance, First: place, Copies: 1}
+}
+
+func headers(r *kgo.Record) map[string]string {
+	h := make(map[string]string, len(r.Headers))
+	for _, header := range r.Headers {
+		if strings.HasPrefix(header.Key, "ce_") {
+			h[header.Key] = string(header.Value)
+		}
+	}
+	return h
+}
+
+func (o Options) group(ctx context.Context, src Source, s Stock) (Group, error) {
+	g := Group{
+		Name: src.Group.Name, Reads: map[string]bool{}, Start: map[string]int64{}, Handled: map[string]Handled{},
+		Waiting: map[string]bool{}, Dead: map[string]bool{}, Ledger: map[string]map[string]int{}, Ordered: len(src.Group.Effects) == 0,
+	}
+	for _, h := range src.Group.On {
+		g.Reads[h.Type] = true
+		for _, up := range h.Upcasts {
+			g.Reads[up.From] = true
+		}
+	}
+	store := src.DB.Store(g.Name)
+	owned, err := store.Ownerships(ctx)
+	if err != nil {
+		return Group{}, err
+	}
+	for _, own := range owned {
+		g.Start[Place{Topic: own.Topic, Partition: own.Partition}.partition()] = own.StartOffset
+	}
+	for h, err := range store.Handled(ctx) {
+		if err != nil {
+			return Group{}, err
+		}
+		if !o.Since.IsZero() && s.Events[h.EventID] == nil && s.Deliveries[h.EventID] == nil {
+			continue // before the window
+		}
+		g.Handled[h.EventID] = Handled{Place{h.Topic, h.Partition, h.Offset}, h.HandledAt}
+	}
+	rows, err := store.Rows(ctx, once.RowFilter{})
+	if err != nil {
+		return Group{}, err
+	}
+	for _, row := range rows {
+		if row.State == once.Dead {
+			g.Dead[row.EventID] = true
+		} else {
+			g.Waiting[row.EventID] = true
+		}
+	}
+	for fact, query := range src.Group.Ledger {
+		if g.Ledger[fact], err = counts(ctx, src.DB.SQL(), query); err != nil {
+			return Group{}, fmt.Errorf("ledger of %s for %s: %w", g.Name, fact, err)
+		}
+	}
+	return g, nil
+}
+
+// counts runs a query of one column and counts its values.
+func counts(ctx context.Context, db *sql.DB, query string) (map[string]int, error) {
+	rows, err := db.QueryContext(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	n := map[string]int{}
+	for rows.Next() {
+		var id string
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		n[id]++
+	}
+	return n, rows.Err()
+}
+
+// outcomes reads what translate made of each delivery.
+func outcomes(ctx context.Context, db *once.DB, into map[string]int) error {
+	rows, err := db.SQL().QueryContext(ctx, `SELECT delivery_id, facts FROM translate_outcomes`)
+	if err != nil {
+		return fmt.Errorf("reading the outcomes of translate: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id string
+		var facts int
+		if err := rows.Scan(&id, &facts); err != nil {
+			return err
+		}
+		into[id] = facts
+	}
+	return rows.Err()
+}

@@ -1,0 +1,126 @@
+package app
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/sr"
+
+	"github.com/eventspine/spine/pkg/app/config"
+	"github.com/eventspine/spine/pkg/bus"
+	"github.com/eventspine/spine/pkg/schema"
+	"github.com/eventspine/spine/pkg/topic"
+)
+
+// contracts loads the declared facts and topics of the fleet.
+func (f Fleet) contracts() (*schema.Set, *topic.Set, error) {
+	facts, err := schema.Load(f.Schemas...)
+	if err != nil {
+		return nil, nil, fmt.Errorf("loading the schemas: %w", err)
+	}
+	topics, err := topic.Load(f.Topics...)
+	if err != nil {
+		return nil, nil, fmt.Errorf("loading the topics: %w", err)
+	}
+	return facts, topics, nil
+}
+
+// roots are the schema roots with the last one read from dir: what is being worked
+// on stands on disk, not in the binary.
+func (f Fleet) roots(dir string) []fs.FS {
+	last := max(len(f.Schemas)-1, 0)
+	return append(append([]fs.FS{}, f.Schemas[:last]...), os.DirFS(dir))
+}
+
+// systems are the names of the adapters.
+func (f Fleet) systems() []string {
+	names := make([]string, len(f.Adapters))
+	for i, a := range f.Adapters {
+		names[i] = a.System
+	}
+	return names
+}
+
+// groupNames are the names of the groups; translate is one of them to Kafka.
+func (f Fleet) groupNames() []string {
+	names := []string{translateName}
+	for _, g := range f.Groups {
+		names = append(names, g.Name)
+	}
+	return names
+}
+
+const translateName = "translate"
+
+// kafka is the client configuration, its password resolved.
+func kafka(l *config.Loaded) (bus.Config, error) {
+	password, err := l.Resolve(l.Kafka.SASL.Password)
+	if err != nil {
+		return bus.Config{}, fmt.Errorf("kafka.sasl.password: %w", err)
+	}
+	return bus.Config{
+		Brokers: l.Kafka.Brokers,
+		TLS:     bus.TLS{CA: l.Kafka.TLS.CA, Cert: l.Kafka.TLS.Cert, Key: l.Kafka.TLS.Key},
+		SASL:    bus.SASL{Mechanism: l.Kafka.SASL.Mechanism, User: l.Kafka.SASL.User, Password: password},
+	}, nil
+}
+
+// registryClient is the client of the schema registry.
+func registryClient(l *config.Loaded) (*sr.Client, error) {
+	opts := []sr.ClientOpt{sr.URLs(l.Registry.URL)}
+	if l.Registry.User != "" {
+		password, err := l.Resolve(l.Registry.Password)
+		if err != nil {
+			return nil, fmt.Errorf("registry.password: %w", err)
+		}
+		opts = append(opts, sr.BasicAuth(l.Registry.User, password))
+	}
+	client := &http.Client{Timeout: 10 * time.Second}
+	if l.Registry.CA != "" {
+		pem, err := os.ReadFile(l.Registry.CA)
+		if err != nil {
+			return nil, fmt.Errorf("registry.ca: %w", err)
+		}
+		pool := x509.NewCertPool()
+		if !pool.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("registry.ca: %s holds no PEM certificate", l.Registry.CA)
+		}
+		client.Transport = &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}, Proxy: http.ProxyFromEnvironment}
+	}
+	opts = append(opts, sr.HTTPClient(client))
+	cl, err := sr.NewClient(opts...)
+	if err != nil {
+		return nil, fmt.Errorf("schema registry: %w", err)
+	}
+	return cl, nil
+}
+
+// withAdmin gives fn an admin client of the configured cluster.
+func (a *cli) withAdmin(ctx context.Context, fn func(context.Context, *config.Loaded, *kadm.Client) error) error {
+	l, err := a.load(nil)
+	if err != nil {
+		return err
+	}
+	conf, err := kafka(l)
+	if err != nil {
+		return err
+	}
+	admin, err := bus.NewAdmin(conf)
+	if err != nil {
+		return err
+	}
+	defer admin.Close()
+	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
+	defer cancel()
+	return fn(ctx, l, admin)
+}
+
+// commandTimeout bounds commands that ask a broker or a registry once.
+const commandTimeout = 30 * time.Second
