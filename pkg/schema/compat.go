@@ -82,7 +82,7 @@ func CompatibleAt(level string, olds []string, newText string) ([]Finding, error
 func compare(before, after *avsc.Type, mode Mode) []Finding {
 	c := &comparison{mode: mode, seen: map[[2]*avsc.Type]bool{}}
 	c.types(before, after, "")
-	return sortFindings(c.found)
+	return SortFindings(c.found)
 }
 
 type comparison struct {

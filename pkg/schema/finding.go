@@ -12,7 +12,7 @@ type Finding struct {
 	File    string `json:"file"`
 	Line    int    `json:"line"`
 	Column  int    `json:"column"`
-	Rule    string `json:"rule"`             // L01 to L18 of Lint, C01 to C09 of Compatible
+	Rule    string `json:"rule"`             // L01 to L18 of the linter, C01 to C09 of Compatible, R01 to R03 of CheckReleased
 	Path    string `json:"path"`             // field, such as lines[].unit_price; "" = the whole schema
 	Breaks  string `json:"breaks,omitempty"` // of compatibility: who can no longer read what
 	Message string `json:"message"`
@@ -32,7 +32,8 @@ func (f Finding) String() string {
 	return s + "; " + f.Remedy
 }
 
-func sortFindings(fs []Finding) []Finding {
+// SortFindings orders findings by place and rule and drops repeated ones.
+func SortFindings(fs []Finding) []Finding {
 	slices.SortFunc(fs, func(a, b Finding) int {
 		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column),
 			cmp.Compare(a.Rule, b.Rule), cmp.Compare(a.Path, b.Path), cmp.Compare(a.Message, b.Message))

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"path"
 	"slices"
 	"strings"
 
@@ -13,11 +12,6 @@ import (
 
 	"github.com/eventspine/spine/pkg/event"
 	"github.com/eventspine/spine/pkg/schema/avsc"
-)
-
-const (
-	sharedDir   = "common"
-	releasedDir = "released"
 )
 
 // Fact is one fact version in its current revision.
@@ -83,26 +77,26 @@ func (s *Set) Fact(name string) (Fact, bool) {
 // another module share Spine's EventMeta and Money. All errors are returned
 // together, each with file:line:column.
 func Load(roots ...fs.FS) (*Set, error) {
-	t, errs := readTree(roots)
+	t, errs := avsc.ReadTree(roots)
 	set := &Set{}
-	for _, name := range slices.Sorted(maps.Keys(t.shared)) {
-		src := t.shared[name]
-		text, schema, err := t.standAlone(src)
+	for _, name := range slices.Sorted(maps.Keys(t.Shared)) {
+		src := t.Shared[name]
+		text, schema, err := t.StandAlone(src)
 		errs = append(errs, err)
 		set.shared = append(set.shared, Shared{
-			Name: src.node.Str("name"), FullName: name, File: src.file, Root: src.root, Text: text, Schema: schema,
+			Name: src.Node.Str("name"), FullName: name, File: src.File, Root: src.Root, Text: text, Schema: schema,
 		})
 	}
-	for _, src := range t.facts {
-		f, err := t.fact(src)
+	for _, src := range t.Facts {
+		f, err := factOf(t, src)
 		if _, twice := set.Fact(f.Type.String()); err == nil && twice {
-			err = avsc.Errorf(src.node.Pos, "%s stands in two roots", f.Type)
+			err = avsc.Errorf(src.Node.Pos, "%s stands in two roots", f.Type)
 		}
 		errs = append(errs, err)
 		set.facts = append(set.facts, f)
 	}
 	for _, root := range roots {
-		r, err := revisions(root)
+		r, err := Revisions(root)
 		errs = append(errs, err)
 		set.released = append(set.released, r...)
 	}
@@ -118,108 +112,23 @@ func Load(roots ...fs.FS) (*Set, error) {
 	return set, nil
 }
 
-// source is one parsed file.
-type source struct {
-	root int
-	file string
-	node *avsc.Node
-}
-
-type tree struct {
-	facts  []source
-	shared map[string]source // by full name
-}
-
-// readTree parses all files; what does not parse is an error and left out.
-func readTree(roots []fs.FS) (tree, []error) {
-	t := tree{shared: map[string]source{}}
-	var errs []error
-	for i, root := range roots {
-		err := fs.WalkDir(root, ".", func(file string, d fs.DirEntry, err error) error {
-			if err != nil {
-				return err
-			}
-			if d.IsDir() {
-				if base := path.Base(file); base == releasedDir || base == "testdata" {
-					return fs.SkipDir
-				}
-				return nil
-			}
-			if path.Ext(file) == ".avsc" {
-				errs = append(errs, t.add(root, i, file))
-			}
-			return nil
-		})
-		if err != nil {
-			errs = append(errs, fmt.Errorf("reading schemas: %w", err))
-		}
-	}
-	return t, slices.DeleteFunc(errs, func(err error) bool { return err == nil })
-}
-
-// lookup finds the declaration of a shared record.
-func (t *tree) lookup(fullName string) *avsc.Node { return t.shared[fullName].node }
-
-func (t *tree) add(root fs.FS, index int, file string) error {
-	text, err := fs.ReadFile(root, file)
-	if err != nil {
-		return fmt.Errorf("reading schema: %w", err)
-	}
-	node, err := avsc.Parse(file, text)
-	if err != nil {
-		return err
-	}
-	if node.Kind != avsc.Object || node.Str("name") == "" {
-		return avsc.Errorf(node.Pos, "want a record or enum with a name")
-	}
-	src := source{root: index, file: file, node: node}
-	if path.Dir(file) != sharedDir {
-		t.facts = append(t.facts, src)
-		return nil
-	}
-	name := avsc.Qualify(node.Str("namespace"), node.Str("name"))
-	if !strings.HasPrefix(name, SharedNamespace+".") {
-		return avsc.Errorf(node.Pos, "shared record %s: want namespace %s", name, SharedNamespace)
-	}
-	if other, taken := t.shared[name]; taken {
-		return avsc.Errorf(node.Pos, "shared record %s stands in %s too", name, other.file)
-	}
-	t.shared[name] = src
-	return nil
-}
-
-func (t *tree) fact(src source) (Fact, error) {
-	n := src.node
-	typ, err := typeOfFile(src.file)
+func factOf(t *avsc.Tree, src avsc.Source) (Fact, error) {
+	n := src.Node
+	typ, err := TypeOfFile(src.File)
 	if err != nil {
 		return Fact{}, avsc.Errorf(n.Pos, "%v", err)
 	}
-	name := avsc.Qualify(n.Str("namespace"), n.Str("name"))
+	name := src.FullName()
 	if want := FullName(typ); name != want || n.Str("type") != "record" {
 		return Fact{}, avsc.Errorf(n.Pos, "%s %s: a fact in this file is the record %s", n.Str("type"), name, want)
 	}
-	text, schema, err := t.standAlone(src)
+	text, schema, err := t.StandAlone(src)
 	return Fact{
-		Type: typ, File: src.file, Root: src.root, FullName: name, Doc: n.Str("doc"),
+		Type: typ, File: src.File, Root: src.Root, FullName: name, Doc: n.Str("doc"),
 		Owner: n.Str("owner"), SystemOfRecord: n.Str("system_of_record"),
 		Identity: n.Strings("identity"), Key: n.Str("key"), Retention: n.Str("retention"),
 		Producers: n.Strings("producers"), Deprecated: n.Str("deprecated"),
 		Upcast: n.Str("upcast"), Downcast: n.Str("downcast"),
 		Text: text, Schema: schema,
 	}, err
-}
-
-// standAlone inlines the shared records and parses the result. It never touches
-// hamba's global cache, in which schemas of the same name would replace each other.
-func (t *tree) standAlone(src source) (string, avro.Schema, error) {
-	node, err := t.inline(src.node)
-	if err != nil {
-		return "", nil, err
-	}
-	text := node.Compact()
-	schema, err := avro.ParseBytesWithCache([]byte(text), "", &avro.SchemaCache{})
-	if err != nil {
-		return text, nil, avsc.Errorf(src.node.Pos, "%s: %v", src.node.Str("name"), err)
-	}
-	return text, schema, nil
 }

@@ -7,10 +7,11 @@ import (
 	"strings"
 
 	"github.com/eventspine/spine/pkg/event"
+	"github.com/eventspine/spine/pkg/schema/avsc"
 )
 
 // SharedNamespace is the Avro namespace of the records that facts share.
-const SharedNamespace = "spine.common"
+const SharedNamespace = avsc.SharedNamespace
 
 // FullName is the Avro full name and registry subject of a fact:
 // order.placed.v2 is spine.order.OrderPlacedV2.
@@ -26,8 +27,8 @@ func FileName(t event.Type) string {
 	return t.Noun + "/" + t.Verb + ".v" + strconv.Itoa(t.Major) + ".avsc"
 }
 
-// typeOfFile is the fact that the law of names gives to a file.
-func typeOfFile(file string) (event.Type, error) {
+// TypeOfFile is the fact that the law of names gives to a file.
+func TypeOfFile(file string) (event.Type, error) {
 	dir, base := path.Split(file)
 	noun := strings.TrimSuffix(dir, "/")
 	t, err := event.ParseType(noun + "." + strings.TrimSuffix(base, ".avsc"))

@@ -57,11 +57,11 @@ func (e *IncompatibleError) Error() string {
 
 var revisionLaw = regexp.MustCompile(`^(.+)\.r([1-9][0-9]*)\.avsc$`)
 
-// revisions reads the frozen revisions below a root, sorted by fact and number.
-func revisions(root fs.FS) ([]Revision, error) {
+// Revisions reads the frozen revisions below a root, sorted by fact and number.
+func Revisions(root fs.FS) ([]Revision, error) {
 	var all []Revision
-	err := fs.WalkDir(root, releasedDir, func(file string, d fs.DirEntry, err error) error {
-		if errors.Is(err, fs.ErrNotExist) && file == releasedDir {
+	err := fs.WalkDir(root, avsc.ReleasedDir, func(file string, d fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) && file == avsc.ReleasedDir {
 			return fs.SkipAll // nothing was released yet
 		}
 		if err != nil || d.IsDir() || path.Ext(file) != ".avsc" {
@@ -87,7 +87,7 @@ func readRevision(root fs.FS, file string) (Revision, error) {
 	dir, base := path.Split(file)
 	m := revisionLaw.FindStringSubmatch(base)
 	if m == nil {
-		return Revision{}, fmt.Errorf("%s: want %s/<noun>/<verb>.v<N>.r<M>.avsc", file, releasedDir)
+		return Revision{}, fmt.Errorf("%s: want %s/<noun>/<verb>.v<N>.r<M>.avsc", file, avsc.ReleasedDir)
 	}
 	t, err := event.ParseType(path.Base(dir) + "." + m[1])
 	if err != nil {
@@ -160,7 +160,7 @@ func freeze(dir string, f Fact, frozen []Revision) (Releasing, error) {
 	}
 	r.Revision++
 	name := f.Type.Noun + "/" + f.Type.Verb + ".v" + strconv.Itoa(f.Type.Major) + ".r" + strconv.Itoa(r.Revision) + ".avsc"
-	r.File, r.Created = releasedDir+"/"+name, true
+	r.File, r.Created = avsc.ReleasedDir+"/"+name, true
 	node, err := avsc.Parse(f.File, []byte(f.Text))
 	if err != nil {
 		return r, err
@@ -173,7 +173,7 @@ func freeze(dir string, f Fact, frozen []Revision) (Releasing, error) {
 	if err := renameio.WriteFile(target, text, 0o644); err != nil { //nolint:gosec // a source file
 		return r, err
 	}
-	return r, record(filepath.Join(dir, releasedDir, sumsFile), name, text)
+	return r, record(filepath.Join(dir, avsc.ReleasedDir, sumsFile), name, text)
 }
 
 // record adds a line to the sums, which stay sorted by file.
@@ -195,7 +195,7 @@ func sum(text []byte) string {
 
 // readSums is file name below released → hash.
 func readSums(root fs.FS) (map[string]string, error) {
-	text, err := fs.ReadFile(root, releasedDir+"/"+sumsFile)
+	text, err := fs.ReadFile(root, avsc.ReleasedDir+"/"+sumsFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return map[string]string{}, nil
 	}
@@ -225,31 +225,33 @@ func CheckReleased(roots ...fs.FS) ([]Finding, error) {
 	if err != nil {
 		return nil, err
 	}
-	t, errs := readTree(roots)
+	t, errs := avsc.ReadTree(roots)
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	frozen, err := revisions(roots[len(roots)-1])
+	frozen, err := Revisions(roots[len(roots)-1])
 	if err != nil {
 		return nil, err
 	}
 	current := map[string]*avsc.Type{}
-	for _, src := range t.facts {
-		typ, err := typeOfFile(src.file)
-		if err != nil || src.root != len(roots)-1 {
+	for _, src := range t.Facts {
+		typ, err := TypeOfFile(src.File)
+		if err != nil || src.Root != len(roots)-1 {
 			continue // Load and Lint say what is wrong with the name
 		}
-		if current[typ.String()], err = avsc.Resolve(src.node, t.lookup); err != nil {
+		if current[typ.String()], err = avsc.Resolve(src.Node, t.Lookup); err != nil {
 			return nil, err
 		}
 	}
 	for _, r := range frozen {
-		found = append(found, againstRevision(r, current[r.Fact])...)
+		found = append(found, r.Against(current[r.Fact])...)
 	}
-	return sortFindings(found), nil
+	return SortFindings(found), nil
 }
 
-func againstRevision(r Revision, now *avsc.Type) []Finding {
+// Against compares the current type of the fact, nil = there is none, with the
+// frozen revision, in both directions. Findings stand at the current file.
+func (r Revision) Against(now *avsc.Type) []Finding {
 	if now == nil {
 		return []Finding{{File: r.File, Line: 1, Column: 1, Rule: "R03", Message: r.Fact + " was released and has no current file", Remedy: "bring the file back and mark it deprecated"}}
 	}
@@ -269,7 +271,7 @@ func frozenBytes(root fs.FS) ([]Finding, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading %s: %w", sumsFile, err)
 	}
-	frozen, err := revisions(root)
+	frozen, err := Revisions(root)
 	if err != nil {
 		return nil, err
 	}
@@ -282,7 +284,7 @@ func frozenBytes(root fs.FS) ([]Finding, error) {
 		if err != nil {
 			return nil, err
 		}
-		name := strings.TrimPrefix(r.File, releasedDir+"/")
+		name := strings.TrimPrefix(r.File, avsc.ReleasedDir+"/")
 		want, recorded := sums[name]
 		delete(sums, name)
 		switch {
@@ -293,7 +295,7 @@ func frozenBytes(root fs.FS) ([]Finding, error) {
 		}
 	}
 	for name := range sums {
-		add(releasedDir+"/"+name, "R01", "the frozen file is gone", "bring it back from the history of the repository")
+		add(avsc.ReleasedDir+"/"+name, "R01", "the frozen file is gone", "bring it back from the history of the repository")
 	}
 	return found, nil
 }

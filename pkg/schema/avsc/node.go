@@ -154,7 +154,7 @@ func (r *reader) token() (json.Token, Pos, error) {
 	}
 	var syntax *json.SyntaxError
 	if errors.As(err, &syntax) {
-		return nil, Pos{}, Errorf(r.at(int(syntax.Offset)-1), "%s", strings.TrimPrefix(syntax.Error(), "json: "))
+		return nil, Pos{}, Errorf(r.at(max(int(syntax.Offset)-1, 0)), "%s", strings.TrimPrefix(syntax.Error(), "json: "))
 	}
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return nil, Pos{}, Errorf(r.at(len(r.text)), "the text ends inside a value")

@@ -1,4 +1,4 @@
-package schema
+package lint
 
 import "strings"
 
@@ -61,7 +61,7 @@ func base(word string) string {
 		if irregular[stem] != "" || doubling[stem] {
 			return stem
 		}
-		if n := len(stem); stem[n-1] == stem[n-2] && doubling[stem[:n-1]] {
+		if n := len(stem); stem[n-1] == stem[n-2] && (doubling[stem[:n-1]] || irregular[stem[:n-1]] != "") {
 			return stem[:n-1]
 		}
 		if endsLikeE(stem) {

@@ -1,0 +1,3 @@
+package order
+
+func (p *PlacedV2) Upcasts() {}
