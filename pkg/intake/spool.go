@@ -1,0 +1,319 @@
+package intake
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	_ "modernc.org/sqlite" // the driver of the spool
+)
+
+// errFull says that the spool holds as many bytes as it may.
+var errFull = errors.New("the spool is full")
+
+var errClosed = errors.New("the spool is closed")
+
+// spool holds records that Kafka did not take in time: one SQLite file, written with
+// synchronous=FULL, so that a commit is on the disk. It stays locked by the process
+// that opened it.
+type spool struct {
+	db   *sql.DB
+	max  int64         // bytes
+	adds chan *arrival // to the one writer
+	wake chan struct{} // a record has come
+	quit chan struct{}
+	once sync.Once
+	gone sync.WaitGroup
+
+	mu      sync.Mutex
+	lanes   map[string]int // records per topic and key, those being written among them
+	records int64
+	bytes   int64
+	away    bool // Kafka did not take the last record that was tried
+}
+
+// arrival is a record on its way into the spool.
+type arrival struct {
+	record *kgo.Record
+	done   chan error
+}
+
+// row is a record of the spool.
+type row struct {
+	id     int64
+	record *kgo.Record
+}
+
+func (r row) lane() string { return laneOf(r.record) }
+
+// laneOf is what keeps its order: a key in its topic.
+func laneOf(r *kgo.Record) string { return r.Topic + "\x00" + string(r.Key) }
+
+// sizeOf is what a record counts for, by what it carries.
+func sizeOf(r *kgo.Record) int64 {
+	size := len(r.Topic) + len(r.Key) + len(r.Value)
+	for _, h := range r.Headers {
+		size += len(h.Key) + len(h.Value)
+	}
+	return int64(size)
+}
+
+// table keeps ids from coming back: a pass remembers where it is by them.
+const table = `CREATE TABLE IF NOT EXISTS spool (
+	id      INTEGER PRIMARY KEY AUTOINCREMENT,
+	topic   TEXT NOT NULL,
+	key     BLOB NOT NULL,
+	value   BLOB NOT NULL,
+	headers TEXT NOT NULL, -- JSON, in order
+	size    INTEGER NOT NULL
+)`
+
+func openSpool(path string, max int64) (*spool, error) {
+	dsn := (&url.URL{Scheme: "file", Opaque: url.PathEscape(path)}).String() +
+		"?_pragma=busy_timeout(1000)&_pragma=locking_mode(EXCLUSIVE)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_txlock=immediate"
+	db, err := sql.Open("sqlite", dsn)
+	if err != nil {
+		return nil, fmt.Errorf("opening the spool %s: %w", path, err)
+	}
+	db.SetMaxOpenConns(1) // one writer, and the lock on the file is its connection's
+	s := &spool{
+		db: db, max: max, adds: make(chan *arrival), wake: make(chan struct{}, 1), quit: make(chan struct{}), lanes: map[string]int{},
+	}
+	if err := s.load(); err != nil {
+		return nil, errors.Join(fmt.Errorf("opening the spool %s: %w", path, err), db.Close())
+	}
+	s.gone.Go(s.write)
+	return s, nil
+}
+
+// load makes the table and counts what an earlier process left.
+func (s *spool) load() error {
+	ctx := context.Background() // at start, nobody waits
+	if _, err := s.db.ExecContext(ctx, table); err != nil {
+		return err
+	}
+	var found string
+	if err := s.db.QueryRowContext(ctx, `PRAGMA quick_check(1)`).Scan(&found); err != nil || found != "ok" {
+		return errors.Join(fmt.Errorf("checking the file: %s", found), err)
+	}
+	rows, err := s.db.QueryContext(ctx, `SELECT topic, key, count(*), sum(size) FROM spool GROUP BY topic, key`)
+	if err != nil {
+		return err
+	}
+	defer rows.Close() //nolint:errcheck // Err tells
+	for rows.Next() {
+		var r kgo.Record
+		var count int
+		var size int64
+		if err := rows.Scan(&r.Topic, &r.Key, &count, &size); err != nil {
+			return err
+		}
+		s.lanes[laneOf(&r)] = count
+		s.records, s.bytes = s.records+int64(count), s.bytes+size
+	}
+	return rows.Err()
+}
+
+// depth says how much is in the spool.
+func (s *spool) depth() (records, bytes int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.records, s.bytes
+}
+
+// state says whether earlier records of a lane are in the spool, and whether Kafka
+// seems to be away, which only an emptied spool or a record that it takes disproves.
+func (s *spool) state(lane string) (behind, away bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.lanes[lane] > 0, s.away && s.records > 0
+}
+
+func (s *spool) setAway(away bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.away = away
+}
+
+// account changes the books by n records like r, and says whether they fit.
+func (s *spool) account(r *kgo.Record, n int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	size := int64(n) * sizeOf(r)
+	if n > 0 && s.bytes+size > s.max {
+		return false
+	}
+	s.records, s.bytes = s.records+int64(n), s.bytes+size
+	lane := laneOf(r)
+	if s.lanes[lane] += n; s.lanes[lane] <= 0 {
+		delete(s.lanes, lane)
+	}
+	return true
+}
+
+// add answers nil once the record is on the disk.
+func (s *spool) add(ctx context.Context, r *kgo.Record, budget time.Duration) error {
+	timer := time.NewTimer(budget)
+	defer timer.Stop()
+	a := &arrival{record: r, done: make(chan error, 1)}
+	select {
+	case s.adds <- a:
+	case <-s.quit:
+		return errClosed
+	case <-timer.C:
+		return errors.New("the spool is slow")
+	case <-ctx.Done():
+		return fmt.Errorf("spooling: %w", ctx.Err())
+	}
+	select {
+	case err := <-a.done:
+		return err
+	case <-timer.C: // it may still be written: the sender's next try is one more delivery
+		return errors.New("spooling: outcome unknown: the disk is slow")
+	}
+}
+
+// write is the one writer: what arrives while it writes goes into the next
+// transaction together, so that one fsync serves many.
+func (s *spool) write() {
+	for {
+		var batch []*arrival
+		select {
+		case <-s.quit:
+			return
+		case a := <-s.adds:
+			batch = append(batch, a)
+		}
+		for more := true; more && len(batch) < 256; {
+			select {
+			case a := <-s.adds:
+				batch = append(batch, a)
+			default:
+				more = false
+			}
+		}
+		s.writeBatch(batch)
+	}
+}
+
+func (s *spool) writeBatch(batch []*arrival) {
+	var fit []*arrival
+	for _, a := range batch {
+		// Counted before it is written: a later record of the key sees it.
+		if s.account(a.record, 1) {
+			fit = append(fit, a)
+		} else {
+			a.done <- errFull
+		}
+	}
+	if len(fit) == 0 {
+		return
+	}
+	err := s.insert(fit)
+	for _, a := range fit {
+		if err != nil {
+			s.account(a.record, -1)
+		}
+		a.done <- err
+	}
+	if err == nil {
+		select {
+		case s.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+func (s *spool) insert(batch []*arrival) error {
+	ctx := context.Background() // no sender's leave may undo what others were promised
+	tx, err := s.db.BeginTx(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("spooling: %w", err)
+	}
+	defer tx.Rollback() //nolint:errcheck // after a commit it says so
+	for _, a := range batch {
+		headers, err := json.Marshal(a.record.Headers)
+		if err != nil {
+			return fmt.Errorf("spooling: %w", err)
+		}
+		r := a.record
+		if _, err := tx.ExecContext(ctx, `INSERT INTO spool (topic, key, value, headers, size) VALUES ($1, $2, $3, $4, $5)`,
+			r.Topic, blob(r.Key), blob(r.Value), string(headers), sizeOf(r)); err != nil {
+			return fmt.Errorf("spooling: %w", err)
+		}
+	}
+	if err := tx.Commit(); err != nil { // promise: accepted. Not before this is a sender answered 2xx
+		return fmt.Errorf("spooling: %w", err)
+	}
+	return nil
+}
+
+// blob keeps an empty text from becoming NULL.
+func blob(b []byte) []byte {
+	if b == nil {
+		return []byte{}
+	}
+	return b
+}
+
+// The bounds of what is read, published and removed together.
+const (
+	nextRecords = 200
+	nextBytes   = 8 << 20
+)
+
+// next are the first records behind an id, in order of arrival.
+func (s *spool) next(ctx context.Context, after int64) ([]row, error) {
+	rows, err := s.db.QueryContext(ctx, `SELECT id, topic, key, value, headers FROM spool WHERE id > $1 ORDER BY id LIMIT $2`, after, nextRecords)
+	if err != nil {
+		return nil, fmt.Errorf("reading the spool: %w", err)
+	}
+	defer rows.Close() //nolint:errcheck // Err tells
+	var found []row
+	for size := int64(0); size < nextBytes && rows.Next(); {
+		r := row{record: &kgo.Record{}}
+		var headers string
+		if err := rows.Scan(&r.id, &r.record.Topic, &r.record.Key, &r.record.Value, &headers); err != nil {
+			return nil, fmt.Errorf("reading the spool: %w", err)
+		}
+		if err := json.Unmarshal([]byte(headers), &r.record.Headers); err != nil {
+			return nil, fmt.Errorf("reading the spool: headers of row %d: %w", r.id, err)
+		}
+		found, size = append(found, r), size+sizeOf(r.record)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("reading the spool: %w", err)
+	}
+	return found, nil
+}
+
+// remove forgets records that Kafka has acknowledged. Where it fails they are
+// published again, under the same delivery id.
+func (s *spool) remove(ctx context.Context, rows []row) error {
+	ids := make([]any, len(rows))
+	for n, r := range rows {
+		ids[n] = r.id
+	}
+	list := strings.TrimSuffix(strings.Repeat("?,", len(ids)), ",")
+	if _, err := s.db.ExecContext(context.WithoutCancel(ctx), `DELETE FROM spool WHERE id IN (`+list+`)`, ids...); err != nil {
+		return fmt.Errorf("removing from the spool: %w", err)
+	}
+	for _, r := range rows {
+		s.account(r.record, -1)
+	}
+	return nil
+}
+
+// close ends the writer and closes the file. What is in it stays.
+func (s *spool) close() error {
+	s.once.Do(func() { close(s.quit) })
+	s.gone.Wait()
+	return s.db.Close()
+}
