@@ -9,10 +9,10 @@ import (
 	"github.com/eventspine/spine/pkg/money"
 )
 
-// The range of times and dates: the years that RFC 3339 can write.
-var (
-	minMicros = time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC).UnixMicro()
-	maxMicros = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC).UnixMicro() - 1
+// The range of times and dates: the years 1 to 9999, which RFC 3339 can write.
+const (
+	minMicros = -62_135_596_800_000_000
+	maxMicros = 253_402_300_799_999_999
 )
 
 const microsPerDay = int64(24 * time.Hour / time.Microsecond)
