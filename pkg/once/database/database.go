@@ -68,6 +68,7 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	if n <= 0 {
 		n = defaultConnections
 	}
+	n = max(n, 2) // the writer of SQLite keeps one
 	var db *DB
 	var err error
 	switch scheme, rest, _ := strings.Cut(o.URL, ":"); scheme {

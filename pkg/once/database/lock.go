@@ -18,25 +18,33 @@ func (db *DB) LockRoles() (release func() error, err error) {
 	if db.dialect == PostgreSQL {
 		return func() error { return nil }, nil
 	}
-	name := db.path + ".lock"
+	return lockFile(db.path+".lock", syscall.LOCK_EX|syscall.LOCK_NB)
+}
+
+// lockFile locks a file that names its holder. The file stays: removing it would
+// let two processes lock two files.
+func lockFile(name string, how int) (release func() error, err error) {
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("locking the database: %w", err)
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+	err = syscall.Flock(int(f.Fd()), how)
+	for errors.Is(err, syscall.EINTR) {
+		err = syscall.Flock(int(f.Fd()), how)
+	}
+	if errors.Is(err, syscall.EWOULDBLOCK) {
 		holder, _ := io.ReadAll(io.LimitReader(f, 32)) // who it is only makes the message better
 		_ = f.Close()
-		if errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, fmt.Errorf("%w: process %s holds %s", ErrLocked, strings.TrimSpace(string(holder)), name)
-		}
-		return nil, fmt.Errorf("locking %s: %w", name, err)
+		return nil, fmt.Errorf("%w: process %s holds %s", ErrLocked, strings.TrimSpace(string(holder)), name)
 	}
-	err = f.Truncate(0)
+	if err == nil {
+		err = f.Truncate(0)
+	}
 	if err == nil {
 		_, err = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("locking %s: %w", name, err), f.Close())
 	}
-	return f.Close, nil // the file stays: removing it would let two processes lock two files
+	return f.Close, nil
 }

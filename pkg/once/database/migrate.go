@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"regexp"
 	"strings"
+	"syscall"
 
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/lock"
@@ -42,6 +43,13 @@ func (db *DB) Migrate(ctx context.Context, name string, fsys fs.FS) error {
 	p, err := goose.NewProvider(dialect, db.sql, fsys, options...)
 	if err != nil {
 		return fmt.Errorf("reading the migrations of %s: %w", name, err)
+	}
+	if db.dialect == SQLite { // goose looks before it locks: two starts at once would both migrate
+		release, err := lockFile(db.path+".migrate", syscall.LOCK_EX)
+		if err != nil {
+			return fmt.Errorf("migrating the tables of %s: %w", name, err)
+		}
+		defer release() //nolint:errcheck // closing a file that was only locked
 	}
 	if _, err := p.Up(ctx); err != nil {
 		return fmt.Errorf("migrating the tables of %s: %w", name, Available(err))
