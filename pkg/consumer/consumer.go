@@ -28,15 +28,19 @@ const (
 
 // Group is one independent reaction to facts.
 type Group struct {
-	Name     string       // folder name, consumer group id, prefix of its tables
-	Owner    string       // the team to ask
-	Start    Start        // first start only
-	Backfill bool         // false: facts of origin BACKFILL are counted, not handled
-	Tables   fs.FS        // goose migrations, version table <group>_goose; nil = no tables
-	Config   any          // pointer: groups.<name> of the configuration, strict; a Validate() error method is called
-	On       []Handler    // one per fact
-	Effects  []Effect     // calls to the outside
-	Emits    []event.Fact // zero values of the facts that its handlers publish
+	Name     string // folder name, consumer group id, prefix of its tables
+	Owner    string // the team to ask
+	Start    Start  // first start only
+	Backfill bool   // false: facts of origin BACKFILL are counted, not handled
+	Tables   fs.FS  // goose migrations, version table <group>_goose; nil = no tables
+	// Config is a pointer to groups.<name> of the configuration, which is read strictly.
+	// Methods that it may have: Defaults(dataDir string) sets defaults before reading;
+	// Demo(shops []event.Instance, skus []string) sets up a demo without a
+	// configuration; Validate() error checks after reading.
+	Config  any
+	On      []Handler    // one per fact
+	Effects []Effect     // calls to the outside
+	Emits   []event.Fact // zero values of the facts that its handlers publish
 	// Ledger says per fact type how the group's own tables show what it did: a query of
 	// one column, the event id of each effect, one row each. spine audit holds it
 	// against what is marked as handled: an id that stands twice is doubled, an id that
@@ -84,10 +88,11 @@ func typed[T event.Fact](up event.Upcast) event.Upcast {
 			return nil, err
 		}
 		value, ok := fact.(T)
-		if !ok {
+		pointer, isFact := any(&value).(event.Fact)
+		if !ok || !isFact {
 			return nil, fmt.Errorf("upcasting %s: got %T", up.From, fact)
 		}
-		return value, nil
+		return pointer, nil
 	}
 	return up
 }

@@ -1,0 +1,220 @@
+package dispatch
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/eventspine/spine/pkg/event"
+	"github.com/eventspine/spine/pkg/once"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// lane is the order of one key: one task at a time (promise: in order). A null key
+// has no order: each of its records is a lane of its own.
+type lane struct {
+	s     *session
+	id    string // key bytes; "" with keyed false = null key
+	keyed bool
+	heads []*task // waiting rows that are due: one, where the key is held
+	queue []*task // live records, as they came
+	taken bool    // in the queue of ready lanes, or at work
+	timer *time.Timer
+}
+
+// task is one record on its way through a lane.
+type task struct {
+	mode      once.Mode
+	kind      kind
+	rec       *kgo.Record
+	event     event.Event
+	bad       error // why the headers can't be read
+	size      int
+	row       once.Row  // the row it came from (Waiting), and the account of its failures
+	decided   bool      // row is to be written before anything else
+	tries     int       // without counting as attempts
+	notBefore time.Time // asleep until
+}
+
+// id is the inbox key of the record. One without an id is only itself.
+func (t *task) id() string {
+	if t.event.ID != "" {
+		return t.event.ID
+	}
+	return t.rec.Topic + "/" + itoa(int64(t.rec.Partition)) + "/" + itoa(t.rec.Offset)
+}
+
+// lane finds the lane of a key. s.mu is held.
+func (s *session) lane(key []byte) *lane {
+	if key == nil {
+		return &lane{s: s}
+	}
+	l := s.lanes[string(key)]
+	if l == nil {
+		l = &lane{s: s, id: string(key), keyed: true}
+		s.lanes[l.id] = l
+	}
+	return l
+}
+
+// next is the task that a lane is to do now, or how long it has to wait for one.
+func (l *lane) next(now time.Time) (t *task, wait time.Duration) {
+	wait = -1
+	candidates := make([]*task, 0, 2)
+	if len(l.heads) > 0 {
+		candidates = append(candidates, l.heads[0])
+	}
+	if len(l.queue) > 0 {
+		candidates = append(candidates, l.queue[0])
+	}
+	for _, t := range candidates {
+		left := t.notBefore.Sub(now)
+		if left <= 0 {
+			return t, 0
+		}
+		if wait < 0 || left < wait {
+			wait = left
+		}
+	}
+	return nil, wait
+}
+
+// schedule puts a lane that has something to do among the ready ones, or sets a
+// timer. s.mu is held.
+func (s *session) schedule(l *lane) {
+	if l.taken || s.phase != active {
+		return
+	}
+	if l.timer != nil {
+		l.timer.Stop()
+		l.timer = nil
+	}
+	t, wait := l.next(time.Now())
+	switch {
+	case t != nil:
+		l.taken = true
+		s.r.ready.push(l)
+	case wait >= 0: // the worker is free, the lane sleeps: other keys go on
+		l.timer = time.AfterFunc(wait, func() {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.schedule(l)
+		})
+	case l.keyed:
+		delete(s.lanes, l.id)
+	}
+}
+
+// step does one task of a lane. A lane goes to the back of the queue after each, so
+// that no key starves the others.
+func (s *session) step(ctx context.Context, l *lane) {
+	t, ctx, cancel := s.begin(ctx, l)
+	if t == nil {
+		return
+	}
+	o := s.perform(ctx, l, t)
+	cancel(nil)
+	s.settle(l, t, o)
+}
+
+func (s *session) begin(ctx context.Context, l *lane) (*task, context.Context, context.CancelCauseFunc) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t, _ := l.next(time.Now())
+	if s.phase != active || t == nil { // queued but not begun: left to the next owner
+		l.taken = false
+		s.schedule(l)
+		return nil, nil, nil
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	s.running[l] = cancel
+	return t, ctx, cancel
+}
+
+// outcome is what became of a task.
+type outcome struct {
+	done  int           // so many live records of the lane are acknowledged
+	again time.Duration // > 0: the same task again, then
+	lost  error         // the session has ended
+	idle  bool          // cancelled: nothing happened
+}
+
+// settle acknowledges what perform has made durable, and sends the lane on.
+func (s *session) settle(l *lane, t *task, o outcome) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.running, l)
+	l.taken = false
+	defer s.ifQuiet()
+	if s.phase == over {
+		return // promise: fenced; who finishes late acknowledges nothing
+	}
+	if o.lost != nil {
+		s.end(o.lost)
+		return
+	}
+	switch {
+	case o.idle:
+	case o.again > 0:
+		t.notBefore = time.Now().Add(o.again)
+	case t.mode == once.Waiting:
+		l.heads = l.heads[1:]
+		delete(s.rows, t.row.ID)
+		if s.settled != nil {
+			s.settled[t.row.ID] = struct{}{}
+		}
+	}
+	for _, done := range l.queue[:o.done] {
+		s.track.ack(done.rec.Offset)
+		s.queued--
+		s.bytes -= done.size
+	}
+	l.queue = l.queue[o.done:]
+	s.throttle()
+	s.schedule(l)
+}
+
+// ready is the queue of lanes that have something to do, shared by all partitions.
+type ready struct {
+	mu     sync.Mutex
+	some   sync.Cond
+	lanes  []*lane
+	closed bool
+}
+
+func newReady() *ready {
+	q := &ready{}
+	q.some.L = &q.mu
+	return q
+}
+
+func (q *ready) push(l *lane) {
+	q.mu.Lock()
+	q.lanes = append(q.lanes, l)
+	q.mu.Unlock()
+	q.some.Signal()
+}
+
+// pop waits for a lane; nil = closed.
+func (q *ready) pop() *lane {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for len(q.lanes) == 0 && !q.closed {
+		q.some.Wait()
+	}
+	if q.closed {
+		return nil
+	}
+	l := q.lanes[0]
+	q.lanes[0] = nil
+	q.lanes = q.lanes[1:]
+	return l
+}
+
+func (q *ready) close() {
+	q.mu.Lock()
+	q.closed = true
+	q.mu.Unlock()
+	q.some.Broadcast()
+}

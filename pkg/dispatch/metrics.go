@@ -1,0 +1,104 @@
+package dispatch
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/metric/noop"
+
+	"github.com/eventspine/spine/pkg/event"
+	"github.com/eventspine/spine/pkg/once"
+)
+
+// Results of records, attribute result of spine_records.
+const (
+	handled           = "handled"
+	duplicateDelivery = "duplicate_delivery" // the same offset again
+	duplicateEvent    = "duplicate_event"    // the same event id at another offset
+	skipped           = "skipped"            // not a fact of this group, or a backfill it doesn't want
+	retried           = "retried"
+	waiting           = "waiting"
+	dead              = "dead"
+
+	doneEffect    = "done"
+	failedEffect  = "failed"
+	unknownEffect = "unknown"
+)
+
+// meters are the instruments of one group.
+type meters struct {
+	group     string
+	records   metric.Int64Counter
+	published metric.Int64Counter
+	effects   metric.Int64Counter
+	handler   metric.Float64Histogram
+	occurred  metric.Float64Histogram
+	recorded  metric.Float64Histogram
+}
+
+func newMeters(m metric.Meter, r *Runner) (*meters, error) {
+	if m == nil {
+		m = noop.NewMeterProvider().Meter("")
+	}
+	t := &meters{group: r.o.Group.Name}
+	var errs [7]error
+	counter := func(name, description string, err *error) (c metric.Int64Counter) {
+		c, *err = m.Int64Counter(name, metric.WithDescription(description))
+		return c
+	}
+	seconds := func(name, description string, err *error) (h metric.Float64Histogram) {
+		h, *err = m.Float64Histogram(name, metric.WithDescription(description), metric.WithUnit("s"),
+			metric.WithExplicitBucketBoundaries(.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 60, 600, 3600))
+		return h
+	}
+	t.records = counter("spine_records", "Records by group, fact and result.", &errs[0])
+	t.published = counter("spine_outgoing_published", "Outgoing records that Kafka has acknowledged.", &errs[1])
+	t.effects = counter("spine_effects", "Calls to the outside by result.", &errs[2])
+	t.handler = seconds("spine_handler_duration", "Handler and its transaction.", &errs[3])
+	t.occurred = seconds("spine_occurred_to_handled", "From when it happened to when it is handled.", &errs[4])
+	t.recorded = seconds("spine_recorded_to_handled", "From when its delivery was received to when it is handled.", &errs[5])
+	_, errs[6] = m.Int64ObservableGauge("spine_lag", metric.WithDescription("Records that are not done yet, by owned partition."),
+		metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
+			r.observeLag(o)
+			return nil
+		}))
+	for _, err := range errs {
+		if err != nil {
+			return nil, fmt.Errorf("instruments of group %s: %w", t.group, err)
+		}
+	}
+	return t, nil
+}
+
+func (m *meters) of(more ...attribute.KeyValue) metric.MeasurementOption {
+	return metric.WithAttributes(append(more, attribute.String("group", m.group))...)
+}
+
+// record counts a record. An empty fact is one that the group doesn't know: its name
+// comes from outside and would make a series of its own.
+func (m *meters) record(fact, result string) {
+	m.records.Add(context.Background(), 1, m.of(attribute.String("fact", fact), attribute.String("result", result)))
+}
+
+func (m *meters) handled(e event.Event, begun time.Time) {
+	ctx, now, fact := context.Background(), time.Now(), m.of(attribute.String("fact", e.Type))
+	m.record(e.Type, handled)
+	m.handler.Record(ctx, now.Sub(begun).Seconds(), fact)
+	if !e.OccurredAt.IsZero() {
+		m.occurred.Record(ctx, max(now.Sub(e.OccurredAt), 0).Seconds(), fact) // clocks differ
+	}
+	if !e.RecordedAt.IsZero() {
+		m.recorded.Record(ctx, max(now.Sub(e.RecordedAt), 0).Seconds(), fact)
+	}
+}
+
+func (m *meters) publish(k once.OutgoingKind) {
+	m.published.Add(context.Background(), 1, m.of(attribute.String("kind", string(k))))
+}
+
+func (m *meters) effect(name, result string) {
+	m.effects.Add(context.Background(), 1, m.of(attribute.String("effect", name), attribute.String("result", result)))
+}
