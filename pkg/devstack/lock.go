@@ -78,3 +78,13 @@ func (l *folderLock) release() error {
 	}
 	return nil
 }
+
+// Hold holds a data folder without starting parts on it, such as to empty it. The
+// error is a *HeldError where another process holds it.
+func Hold(dir string) (release func() error, err error) {
+	l, err := lockFolder(dir)
+	if err != nil {
+		return nil, err
+	}
+	return l.release, nil
+}

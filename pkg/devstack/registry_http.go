@@ -161,7 +161,7 @@ func (a *api) register(req *http.Request) (any, error) {
 	return map[string]int{"id": v.ID}, err
 }
 
-func (a *api) lookup(req *http.Request) (out any, _ error) {
+func (a *api) lookup(req *http.Request) (any, error) {
 	text, err := readSchema(req)
 	if err != nil {
 		return nil, err
@@ -171,16 +171,18 @@ func (a *api) lookup(req *http.Request) (out any, _ error) {
 		return nil, err
 	}
 	subject := req.PathValue("subject")
-	return out, a.reg.read(func(s *state) error {
+	var out view
+	err = a.reg.read(func(s *state) error {
 		v, err := s.lookup(subject, canon, flag(req, "deleted"))
 		out = view{subject, v.ID, v.Version, v.Schema}
 		return err
 	})
+	return out, err
 }
 
 func (a *api) subjects(req *http.Request) (any, error) {
 	names := []string{}
-	return names, a.reg.read(func(s *state) error {
+	err := a.reg.read(func(s *state) error {
 		for _, name := range slices.Sorted(maps.Keys(s.Subjects)) {
 			live := len(s.live(name)) > 0
 			keep := live && !flag(req, "deletedOnly") || !live && (flag(req, "deleted") || flag(req, "deletedOnly"))
@@ -190,6 +192,7 @@ func (a *api) subjects(req *http.Request) (any, error) {
 		}
 		return nil
 	})
+	return names, err
 }
 
 func (a *api) all(req *http.Request) (any, error) {
