@@ -235,8 +235,9 @@ func anyV1(t *rapid.T) order.PlacedV1 {
 			SKU: rapid.String().Draw(t, "sku"), Quantity: rapid.Int32Range(-5, 100_000).Draw(t, "quantity"), Price: amount.Draw(t, "price"),
 		}
 	}), 0, 5).Draw(t, "items")
-	v1.Timestamp = time.UnixMicro(rapid.Int64Range(0, 4e15).Draw(t, "micros")).UTC().Format(rapid.SampledFrom([]string{
-		time.RFC3339, time.RFC3339Nano, "2006-01-02T15:04:05.000000Z07:00", "2006-01-02T15:04:05+02:00", "2006-01-02T15:04:05-0700", "2006-01-02T15:04:05",
+	zone := time.FixedZone("", rapid.SampledFrom([]int{0, 2 * 3600, -12600}).Draw(t, "offset"))
+	v1.Timestamp = time.UnixMicro(rapid.Int64Range(0, 4e15).Draw(t, "micros")).In(zone).Format(rapid.SampledFrom([]string{
+		time.RFC3339, time.RFC3339Nano, "2006-01-02T15:04:05.000000000Z07:00", "2006-01-02T15:04:05-0700", "2006-01-02T15:04:05",
 	}).Draw(t, "layout"))
 	return v1
 }
