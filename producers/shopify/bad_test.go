@@ -77,7 +77,9 @@ func wrongBodies(t testing.TB) []struct{ kind, body, names string } {
 	t.Helper()
 	order, refund := read(t, "testdata/orders-create.multi-currency.json"), read(t, "testdata/refunds-create.partial.json")
 	sale, edit := read(t, "testdata/order_transactions-create.sale.json"), read(t, "testdata/orders-edited.both-ways.json")
-	set := func(base []byte, name string, value any) string { return string(with(t, base, map[string]any{name: value})) }
+	set := func(base []byte, name string, value any) string {
+		return string(with(t, base, map[string]any{name: value}))
+	}
 	swap := func(base []byte, old, new string) string {
 		if !strings.Contains(string(base), old) {
 			t.Fatalf("%s is not in the body", old)

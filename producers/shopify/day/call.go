@@ -38,6 +38,7 @@ type message struct {
 	secret []byte // nil = the shop's
 	domain string // "" = the shop's
 	expect int    // 0 = 200
+	once   bool   // never sent twice
 }
 
 // send signs a message as it is now and lets it arrive after its delay.
@@ -73,7 +74,7 @@ func (p *play) send(st *stage, at time.Duration, m message) {
 	}
 	call := producer.Call{Instance: st.Instance.String(), Header: h, Body: body, Expect: m.expect, Note: m.note}
 	p.push(step{at: at + m.delay, call: call})
-	if m.expect == http.StatusOK && p.chance(3) {
+	if m.expect == http.StatusOK && !m.once && p.chance(3) {
 		call.Header, call.Note = maps.Clone(h), noteDuplicate
 		p.push(step{at: at + m.delay + p.between(time.Second, 90*time.Second), call: call})
 	}
@@ -101,12 +102,12 @@ func (p *play) noise(st *stage, at time.Duration) {
 		p.send(st, at+time.Second, other)
 	}
 
-	p.send(st, at+2*time.Second, message{topic: "orders/create", body: []byte(`{"id": 5001, "name": "#1`), note: noteMalformed})
+	p.send(st, at+2*time.Second, message{topic: "orders/create", body: []byte(`{"id": 5001, "name": "#1`), note: noteMalformed, once: true})
 	types := fmt.Sprintf(`{"id": %d, "name": "#%d", "line_items": "three", "updated_at": "yesterday"}`, p.id(), s.OrderNumber)
-	p.send(st, at+3*time.Second, message{topic: "orders/updated", body: []byte(types), note: noteTypes})
+	p.send(st, at+3*time.Second, message{topic: "orders/updated", body: []byte(types), note: noteTypes, once: true})
 	p.send(st, at+4*time.Second, message{topic: "products/update", body: map[string]any{"id": variantID(0), "title": catalogue()[0].title}, note: noteTopic})
 
 	off := p.sell(st, at, false)
 	off.TotalPriceSet = off.set(off.total.plus(off.of(1)))
-	p.send(st, at+5*time.Second, message{topic: "orders/create", body: &off.wireOrder, note: noteTotals})
+	p.send(st, at+5*time.Second, message{topic: "orders/create", body: &off.wireOrder, note: noteTotals, once: true})
 }
