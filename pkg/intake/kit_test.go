@@ -157,7 +157,7 @@ func serve(i http.Handler, r *http.Request) *http.Response {
 func post(t *testing.T, i http.Handler, body string) string {
 	t.Helper()
 	response := serve(i, request(t, body))
-	defer response.Body.Close() //nolint:errcheck // memory
+	defer response.Body.Close()
 	var got struct {
 		Received bool
 		Delivery string

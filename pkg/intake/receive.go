@@ -53,7 +53,7 @@ func (i *Intake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if refused == nil {
 		d, outcome, refused = i.take(w, r, h, request)
 	}
-	log := i.o.Log.With(slog.String("correlation_id", request), slog.String("source", source), slog.String("kind", d.Kind))
+	log := i.o.Log.With(slog.String("correlation_id", request), slog.String("instance", source), slog.String("kind", d.Kind))
 	if refused != nil {
 		i.metrics.count(r.Context(), h.Instance, refused.code)
 		log.LogAttrs(r.Context(), refused.level(), "delivery refused",

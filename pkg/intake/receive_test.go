@@ -42,7 +42,7 @@ func TestAccepted(t *testing.T) {
 	if err := json.NewDecoder(response.Body).Decode(&answer); err != nil {
 		t.Fatal(err)
 	}
-	if response.StatusCode != 200 || answer["received"] != true || response.Header.Get("X-Correlation-Id") != "req-7" || response.Header.Get("Content-Type") != "application/json" {
+	if response.StatusCode != http.StatusOK || answer["received"] != true || response.Header.Get("X-Correlation-Id") != "req-7" || response.Header.Get("Content-Type") != "application/json" {
 		t.Errorf("status %d, header %v, body %v", response.StatusCode, response.Header, answer)
 	}
 	id, err := uuid.Parse(fmt.Sprint(answer["delivery"]))
@@ -195,8 +195,15 @@ func TestCorrelation(t *testing.T) {
 		ids  []string
 		kept bool
 	}{
-		{[]string{"req-1.a:b_C"}, true}, {[]string{strings.Repeat("a", 128)}, true}, {nil, false}, {[]string{""}, false},
-		{[]string{strings.Repeat("a", 129)}, false}, {[]string{"a b"}, false}, {[]string{"a\"b"}, false}, {[]string{"é"}, false}, {[]string{"a", "b"}, false},
+		{[]string{"req-1.a:b_C"}, true},
+		{[]string{strings.Repeat("a", 128)}, true},
+		{nil, false},
+		{[]string{""}, false},
+		{[]string{strings.Repeat("a", 129)}, false},
+		{[]string{"a b"}, false},
+		{[]string{"a\"b"}, false},
+		{[]string{"é"}, false},
+		{[]string{"a", "b"}, false},
 	} {
 		r := request(t, `{"id":1}`)
 		r.Header["X-Correlation-Id"] = c.ids
@@ -277,7 +284,7 @@ func TestVerify_trouble(t *testing.T) {
 			o.Adapters = []producer.Adapter{shop(func(w *producer.Webhook) { w.Verify = verify })}
 		})
 		response := serve(i, request(t, `{"id":1}`))
-		if response.StatusCode != 503 || response.Header.Get("Retry-After") == "" || len(b.deliveries()) != 0 {
+		if response.StatusCode != http.StatusServiceUnavailable || response.Header.Get("Retry-After") == "" || len(b.deliveries()) != 0 {
 			t.Errorf("%s: status %d, header %v", name, response.StatusCode, response.Header)
 		}
 		errorBody(t, name, response, "unavailable")
@@ -358,7 +365,7 @@ func TestMetrics(t *testing.T) {
 		case metricdata.Gauge[int64]:
 			counts[m.Name] = data.DataPoints[0].Value
 		case metricdata.Histogram[float64]:
-			counts[m.Name] = int64(data.DataPoints[0].Count) //nolint:gosec // small
+			counts[m.Name] = int64(data.DataPoints[0].Count)
 		}
 	}
 	_, size := i.Depth()

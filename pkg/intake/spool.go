@@ -6,13 +6,16 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
-	"strings"
+	"os"
 	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 	_ "modernc.org/sqlite" // the driver of the spool
+
+	"github.com/eventspine/spine/pkg/wire"
 )
 
 // errFull says that the spool holds as many bytes as it may.
@@ -21,16 +24,17 @@ var errFull = errors.New("the spool is full")
 var errClosed = errors.New("the spool is closed")
 
 // spool holds records that Kafka did not take in time: one SQLite file, written with
-// synchronous=FULL, so that a commit is on the disk. It stays locked by the process
-// that opened it.
+// synchronous=FULL, so that a commit is on the disk. Other processes may read it;
+// the lock beside it keeps out a second one that would drain it.
 type spool struct {
-	db   *sql.DB
-	max  int64         // bytes
-	adds chan *arrival // to the one writer
-	wake chan struct{} // a record has come
-	quit chan struct{}
-	once sync.Once
-	gone sync.WaitGroup
+	db    *sql.DB
+	lock  *sql.DB
+	limit int64         // bytes
+	adds  chan *arrival // to the one writer
+	wake  chan struct{} // a record has come
+	quit  chan struct{}
+	once  sync.Once
+	gone  sync.WaitGroup
 
 	mu      sync.Mutex
 	lanes   map[string]int // records per topic and key, those being written among them
@@ -67,35 +71,92 @@ func sizeOf(r *kgo.Record) int64 {
 
 // table keeps ids from coming back: a pass remembers where it is by them.
 const table = `CREATE TABLE IF NOT EXISTS spool (
-	id      INTEGER PRIMARY KEY AUTOINCREMENT,
-	topic   TEXT NOT NULL,
-	key     BLOB NOT NULL,
-	value   BLOB NOT NULL,
-	headers TEXT NOT NULL, -- JSON, in order
-	size    INTEGER NOT NULL
+	id       INTEGER PRIMARY KEY AUTOINCREMENT,
+	delivery TEXT NOT NULL, -- its id
+	topic    TEXT NOT NULL,
+	key      BLOB NOT NULL,
+	value    BLOB NOT NULL,
+	headers  TEXT NOT NULL, -- JSON, in order
+	size     INTEGER NOT NULL
 )`
 
-func openSpool(path string, max int64) (*spool, error) {
-	dsn := (&url.URL{Scheme: "file", Opaque: url.PathEscape(path)}).String() +
-		"?_pragma=busy_timeout(1000)&_pragma=locking_mode(EXCLUSIVE)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_txlock=immediate"
-	db, err := sql.Open("sqlite", dsn)
+func openSpool(path string, limit int64) (*spool, error) {
+	lock, err := lockFile(path + ".lock")
 	if err != nil {
-		return nil, fmt.Errorf("opening the spool %s: %w", path, err)
+		return nil, fmt.Errorf("opening the spool %s: does another process use it? %w", path, err)
 	}
-	db.SetMaxOpenConns(1) // one writer, and the lock on the file is its connection's
+	db, err := open(path, "_pragma=busy_timeout(1000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_txlock=immediate")
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("opening the spool %s: %w", path, err), lock.Close())
+	}
 	s := &spool{
-		db: db, max: max, adds: make(chan *arrival), wake: make(chan struct{}, 1), quit: make(chan struct{}), lanes: map[string]int{},
+		db: db, lock: lock, limit: limit,
+		adds: make(chan *arrival), wake: make(chan struct{}, 1), quit: make(chan struct{}), lanes: map[string]int{},
 	}
 	if err := s.load(); err != nil {
-		return nil, errors.Join(fmt.Errorf("opening the spool %s: %w", path, err), db.Close())
+		return nil, errors.Join(fmt.Errorf("opening the spool %s: %w", path, err), db.Close(), lock.Close())
 	}
 	s.gone.Go(s.write)
 	return s, nil
 }
 
+// own is the context of work that serves many senders, or none yet: no sender's leave
+// may break it off.
+func own() context.Context {
+	return context.Background() //nolint:forbidigo // the one writer of the spool outlives every request
+}
+
+func open(path, options string) (*sql.DB, error) {
+	db, err := sql.Open("sqlite", (&url.URL{Scheme: "file", Opaque: url.PathEscape(path)}).String()+"?"+options)
+	if err == nil {
+		db.SetMaxOpenConns(1) // one writer
+	}
+	return db, err
+}
+
+// lockFile takes a lock that ends with the process: that of an SQLite file, because
+// it works the same everywhere.
+func lockFile(path string) (*sql.DB, error) {
+	db, err := open(path, "_pragma=busy_timeout(0)&_pragma=locking_mode(EXCLUSIVE)")
+	if err != nil {
+		return nil, err
+	}
+	db.SetConnMaxLifetime(0) // the lock is the connection's
+	if _, err := db.ExecContext(own(), `CREATE TABLE IF NOT EXISTS lock (x); DELETE FROM lock; INSERT INTO lock VALUES (1)`); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return db, nil
+}
+
+// Spooled lists the ids of the deliveries in a spool that another process may have
+// open. A file that does not exist holds none.
+func Spooled(ctx context.Context, path string) (ids []string, err error) {
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	db, err := open(path, "mode=ro&_pragma=busy_timeout(1000)")
+	if err != nil {
+		return nil, fmt.Errorf("reading the spool %s: %w", path, err)
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	rows, err := db.QueryContext(ctx, `SELECT delivery FROM spool ORDER BY id`)
+	if err != nil {
+		return nil, fmt.Errorf("reading the spool %s: %w", path, err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id string
+		if err := rows.Scan(&id); err != nil {
+			return nil, fmt.Errorf("reading the spool %s: %w", path, err)
+		}
+		ids = append(ids, id)
+	}
+	return ids, rows.Err()
+}
+
 // load makes the table and counts what an earlier process left.
 func (s *spool) load() error {
-	ctx := context.Background() // at start, nobody waits
+	ctx := own()
 	if _, err := s.db.ExecContext(ctx, table); err != nil {
 		return err
 	}
@@ -107,7 +168,7 @@ func (s *spool) load() error {
 	if err != nil {
 		return err
 	}
-	defer rows.Close() //nolint:errcheck // Err tells
+	defer rows.Close()
 	for rows.Next() {
 		var r kgo.Record
 		var count int
@@ -147,7 +208,7 @@ func (s *spool) account(r *kgo.Record, n int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	size := int64(n) * sizeOf(r)
-	if n > 0 && s.bytes+size > s.max {
+	if n > 0 && s.bytes+size > s.limit {
 		return false
 	}
 	s.records, s.bytes = s.records+int64(n), s.bytes+size
@@ -232,20 +293,20 @@ func (s *spool) writeBatch(batch []*arrival) {
 }
 
 func (s *spool) insert(batch []*arrival) error {
-	ctx := context.Background() // no sender's leave may undo what others were promised
+	ctx := own()
 	tx, err := s.db.BeginTx(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("spooling: %w", err)
 	}
-	defer tx.Rollback() //nolint:errcheck // after a commit it says so
+	defer tx.Rollback()
 	for _, a := range batch {
 		headers, err := json.Marshal(a.record.Headers)
 		if err != nil {
 			return fmt.Errorf("spooling: %w", err)
 		}
 		r := a.record
-		if _, err := tx.ExecContext(ctx, `INSERT INTO spool (topic, key, value, headers, size) VALUES ($1, $2, $3, $4, $5)`,
-			r.Topic, blob(r.Key), blob(r.Value), string(headers), sizeOf(r)); err != nil {
+		if _, err := tx.ExecContext(ctx, `INSERT INTO spool (delivery, topic, key, value, headers, size) VALUES ($1, $2, $3, $4, $5, $6)`,
+			deliveryOf(r), r.Topic, blob(r.Key), blob(r.Value), string(headers), sizeOf(r)); err != nil {
 			return fmt.Errorf("spooling: %w", err)
 		}
 	}
@@ -253,6 +314,16 @@ func (s *spool) insert(batch []*arrival) error {
 		return fmt.Errorf("spooling: %w", err)
 	}
 	return nil
+}
+
+// deliveryOf is the id of the delivery in a record.
+func deliveryOf(r *kgo.Record) string {
+	for _, h := range r.Headers {
+		if h.Key == wire.HeaderID {
+			return string(h.Value)
+		}
+	}
+	return ""
 }
 
 // blob keeps an empty text from becoming NULL.
@@ -275,7 +346,7 @@ func (s *spool) next(ctx context.Context, after int64) ([]row, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the spool: %w", err)
 	}
-	defer rows.Close() //nolint:errcheck // Err tells
+	defer rows.Close()
 	var found []row
 	for size := int64(0); size < nextBytes && rows.Next(); {
 		r := row{record: &kgo.Record{}}
@@ -297,12 +368,15 @@ func (s *spool) next(ctx context.Context, after int64) ([]row, error) {
 // remove forgets records that Kafka has acknowledged. Where it fails they are
 // published again, under the same delivery id.
 func (s *spool) remove(ctx context.Context, rows []row) error {
-	ids := make([]any, len(rows))
+	ids := make([]int64, len(rows))
 	for n, r := range rows {
 		ids[n] = r.id
 	}
-	list := strings.TrimSuffix(strings.Repeat("?,", len(ids)), ",")
-	if _, err := s.db.ExecContext(context.WithoutCancel(ctx), `DELETE FROM spool WHERE id IN (`+list+`)`, ids...); err != nil {
+	list, err := json.Marshal(ids)
+	if err != nil {
+		return fmt.Errorf("removing from the spool: %w", err)
+	}
+	if _, err := s.db.ExecContext(context.WithoutCancel(ctx), `DELETE FROM spool WHERE id IN (SELECT value FROM json_each($1))`, string(list)); err != nil {
 		return fmt.Errorf("removing from the spool: %w", err)
 	}
 	for _, r := range rows {
@@ -315,5 +389,5 @@ func (s *spool) remove(ctx context.Context, rows []row) error {
 func (s *spool) close() error {
 	s.once.Do(func() { close(s.quit) })
 	s.gone.Wait()
-	return s.db.Close()
+	return errors.Join(s.db.Close(), s.lock.Close())
 }

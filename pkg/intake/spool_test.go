@@ -80,7 +80,7 @@ func TestHangingBroker_bounded(t *testing.T) {
 	t.Cleanup(func() { close(b.hangs) })
 	i := start(t, b, func(o *intake.Options) { o.Budget, o.MaxInFlight, o.MaxSpool = 30*time.Millisecond, 2, 1 })
 	for range 6 { // the spool is full, so that each one tries the broker
-		if response := serve(i, request(t, `{"id":1}`)); response.StatusCode != 503 || response.Header.Get("Retry-After") == "" {
+		if response := serve(i, request(t, `{"id":1}`)); response.StatusCode != http.StatusServiceUnavailable || response.Header.Get("Retry-After") == "" {
 			t.Fatalf("status %d", response.StatusCode)
 		}
 	}
@@ -160,8 +160,15 @@ func TestRestart(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	// Another process reads the spool while it is in use.
+	if read, err := intake.Spooled(t.Context(), path); err != nil || !slices.Equal(read, want) {
+		t.Errorf("in the spool: %v, %v", read, err)
+	}
 	if err := i.Close(); err != nil {
 		t.Fatal(err)
+	}
+	if read, err := intake.Spooled(t.Context(), filepath.Join(folder, "none.db")); err != nil || read != nil {
+		t.Errorf("in a spool that is not there: %v, %v", read, err)
 	}
 	for _, path := range []string{path, crashed} {
 		b := &broker{}
@@ -198,7 +205,7 @@ func TestNotDurable(t *testing.T) {
 	kept := 0
 	for {
 		response := serve(i, request(t, `{"id":1}`))
-		if response.StatusCode == 503 {
+		if response.StatusCode == http.StatusServiceUnavailable {
 			if response.Header.Get("Retry-After") == "" {
 				t.Error("no Retry-After")
 			}
@@ -215,7 +222,7 @@ func TestNotDurable(t *testing.T) {
 	b.set(nil)
 	// Another key does not depend on the full spool once Kafka is back; this one does.
 	post(t, i, `{"id":2}`)
-	if response := serve(i, request(t, `{"id":1}`)); response.StatusCode != 503 {
+	if response := serve(i, request(t, `{"id":1}`)); response.StatusCode != http.StatusServiceUnavailable {
 		t.Errorf("status %d: it has overtaken what is in the spool", response.StatusCode)
 	}
 	run(t, i)
@@ -233,7 +240,7 @@ func TestDiskFails(t *testing.T) {
 	post(t, i, `{"id":1}`) // Kafka takes it
 	b.set(away)
 	response := serve(i, request(t, `{"id":1}`))
-	if response.StatusCode != 503 || response.Header.Get("Retry-After") == "" {
+	if response.StatusCode != http.StatusServiceUnavailable || response.Header.Get("Retry-After") == "" {
 		t.Errorf("status %d, header %v", response.StatusCode, response.Header)
 	}
 	b.set(nil)

@@ -73,6 +73,16 @@ func (c *checking) object(o Object) {
 		c.wrong("object %q: want kinds and facts; make it with Snapshot or Report", o.Name)
 		return
 	}
+	c.kindsOf(o)
+	c.emitsOf(o)
+	// An empty document shows whether the type can be decoded into at all.
+	var unreadable *DecodeError
+	if _, err := o.Decode([]byte("{}")); err != nil && !errors.As(err, &unreadable) {
+		c.wrong("object of %s: %w", o.Kinds, err)
+	}
+}
+
+func (c *checking) kindsOf(o Object) {
 	for _, kind := range o.Kinds {
 		if !once(c.kinds, kind) {
 			c.wrong("kind %s: belongs to two objects", kind)
@@ -84,6 +94,9 @@ func (c *checking) object(o Object) {
 	if !o.Snapshot && len(o.Emits) > 0 && len(o.Kinds) > 1 {
 		c.wrong("report of %s: want one kind; two kinds would derive one fact twice", o.Kinds)
 	}
+}
+
+func (c *checking) emitsOf(o Object) {
 	for _, fact := range o.Emits {
 		if _, err := event.ParseType(fact); err != nil {
 			c.wrong("emits of %s: %w", o.Kinds, err)
@@ -91,10 +104,5 @@ func (c *checking) object(o Object) {
 			// promise: once. Two ways to one fact would give it two ids.
 			c.wrong("fact %s: emitted twice; one kind of delivery emits each fact", fact)
 		}
-	}
-	// An empty document shows whether the type can be decoded into at all.
-	var unreadable *DecodeError
-	if _, err := o.Decode([]byte("{}")); err != nil && !errors.As(err, &unreadable) {
-		c.wrong("object of %s: %w", o.Kinds, err)
 	}
 }

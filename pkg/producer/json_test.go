@@ -175,7 +175,9 @@ func TestDecodeJSON_refusals(t *testing.T) {
 func TestDecodeJSON_wrongTargets(t *testing.T) {
 	t.Parallel()
 	for _, v := range []any{
-		nil, order{}, (*order)(nil), new(float64), new(struct{ F []float32 }), new(map[int]string), new(func()),
+		nil,
+		order{},
+		(*order)(nil), new(float64), new(struct{ F []float32 }), new(map[int]string), new(func()),
 		new(struct {
 			F string `spine:"requierd"`
 		}),

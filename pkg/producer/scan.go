@@ -137,18 +137,18 @@ func (s *scanner) array(element func(i int) *DecodeError) *DecodeError {
 // skip walks over any value and checks it on the way.
 func (s *scanner) skip() *DecodeError {
 	var err *DecodeError
-	switch c := s.peek(); {
-	case c == '{':
+	switch s.peek() {
+	case '{':
 		return s.object(func(string) *DecodeError { return s.skip() })
-	case c == '[':
+	case '[':
 		return s.array(func(int) *DecodeError { return s.skip() })
-	case c == '"':
+	case '"':
 		_, err = s.text()
-	case c == 't':
+	case 't':
 		err = s.literal("true")
-	case c == 'f':
+	case 'f':
 		err = s.literal("false")
-	case c == 'n':
+	case 'n':
 		err = s.literal("null")
 	default:
 		_, err = s.number()
@@ -174,29 +174,39 @@ func (s *scanner) number() (string, *DecodeError) {
 		return "", &DecodeError{Want: "a number", Got: got}
 	}
 	start := s.i
-	if s.b[s.i] == '-' {
-		s.i++
-	}
-	whole := s.i
-	ok := s.digits() && (s.b[whole] != '0' || s.i == whole+1)
-	if ok && s.i < len(s.b) && s.b[s.i] == '.' {
-		s.i++
-		ok = s.digits()
-	}
-	if ok && s.i < len(s.b) && (s.b[s.i] == 'e' || s.b[s.i] == 'E') {
-		s.i++
-		if s.i < len(s.b) && (s.b[s.i] == '+' || s.b[s.i] == '-') {
-			s.i++
-		}
-		ok = s.digits()
-	}
-	if !ok {
+	if !s.numeral() {
 		return "", &DecodeError{Want: "a number as JSON writes it"}
 	}
 	if s.i-start > maxNumber {
 		return "", &DecodeError{Want: "a number of at most 64 characters"}
 	}
 	return string(s.b[start:s.i]), nil
+}
+
+// numeral steps over the characters of a number.
+func (s *scanner) numeral() bool {
+	s.step("-")
+	whole := s.i
+	if !s.digits() || s.b[whole] == '0' && s.i > whole+1 {
+		return false
+	}
+	if s.step(".") && !s.digits() {
+		return false
+	}
+	if s.step("eE") {
+		s.step("+-")
+		return s.digits()
+	}
+	return true
+}
+
+// step steps over one of these characters if it is next, without space before it.
+func (s *scanner) step(oneOf string) bool {
+	if s.i >= len(s.b) || strings.IndexByte(oneOf, s.b[s.i]) < 0 {
+		return false
+	}
+	s.i++
+	return true
 }
 
 // digits steps over digits and says whether there was one.
@@ -271,7 +281,7 @@ func (s *scanner) unit() (rune, bool) {
 		if d < 0 || c < '0' {
 			return 0, false
 		}
-		r = r<<4 | rune(d) //nolint:gosec // 0 to 15
+		r = r<<4 | rune(d)
 	}
 	s.i += 6
 	return r, true
