@@ -166,17 +166,17 @@ func (d *document) creditOf(ws []withdrawal) credited {
 		return c
 	}
 	left := rest.amounts // what remains for other money
-	money4 := d.refunded(ws)
-	shipping, other := money4.shipping, money4.other
+	gone := d.refunded(ws)
+	shipping, other := gone.shipping, gone.other
 	for i, p := range lines {
-		r := money4.lines[*p.Line.Origin]
-		delete(money4.lines, *p.Line.Origin)
+		r := gone.lines[*p.Line.Origin]
+		delete(gone.lines, *p.Line.Origin)
 		gross := smaller(p.Gross, larger(d.cancelledValue(p, ws), r.refund).Add(r.returned))
 		c.Lines[i] = d.share(p.amounts, gross)
 		left = left.plus(p.amounts.minus(c.Lines[i]))
 		other = other.Add(beyond(r.refund.Add(r.returned), p.Gross))
 	}
-	for _, r := range money4.lines { // lines that the invoice doesn't know, of an edit
+	for _, r := range gone.lines { // lines that the invoice doesn't know, of an edit
 		other = other.Add(r.refund).Add(r.returned)
 	}
 	c.Rest = d.share(rest.amounts, smaller(rest.Gross, shipping))
@@ -298,10 +298,7 @@ func (d *document) noteLines(w withdrawal, before, after credited, sum amounts, 
 		}
 	}
 	for i, p := range parts {
-		q := w.quantity(p.Line.ID)
-		if p.Line.Origin != nil {
-			q = w.quantity(*p.Line.Origin)
-		}
+		q := w.quantity(*p.Line.Origin)
 		left := larger(money.Decimal{}, p.Line.Quantity.Sub(done[p.Line.ID]))
 		if q = smaller(q, left); w.All {
 			q = left
