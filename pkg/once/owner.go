@@ -61,8 +61,8 @@ func (o *Owner) find(ctx context.Context, tx *sql.Tx, start int64) error {
 		return err
 	}
 	if _, err := tx.ExecContext(ctx, `INSERT INTO spine_ownership
-		(group_name, topic, kafka_partition, epoch, next_offset, updated_at)
-		VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING`,
+		(group_name, topic, kafka_partition, epoch, start_offset, next_offset, updated_at)
+		VALUES ($1, $2, $3, $4, $5, $5, $6) ON CONFLICT DO NOTHING`,
 		o.s.group, o.topic, o.partition, freshEpoch(), start, micros(time.Now())); err != nil {
 		return err
 	}

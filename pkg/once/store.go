@@ -113,19 +113,20 @@ func (s *Store) NextOffset(ctx context.Context, topic string, partition int32) (
 
 // Ownership is where a group stands in a partition.
 type Ownership struct {
-	Topic      string
-	Partition  int32
-	NextOffset int64
-	UpdatedAt  time.Time
-	Waiting    int // rows that wait
-	Dead       int // dead rows
-	HeldKeys   int // keys with a holding row
-	Outgoing   int // records on their way out
+	Topic       string
+	Partition   int32
+	StartOffset int64 // where the group began: what is before is not its
+	NextOffset  int64
+	UpdatedAt   time.Time
+	Waiting     int // rows that wait
+	Dead        int // dead rows
+	HeldKeys    int // keys with a holding row
+	Outgoing    int // records on their way out
 }
 
 // Ownerships lists where the group stands, by topic and partition.
 func (s *Store) Ownerships(ctx context.Context) ([]Ownership, error) {
-	rows, err := s.db.SQL().QueryContext(ctx, `SELECT o.topic, o.kafka_partition, o.next_offset, o.updated_at,
+	rows, err := s.db.SQL().QueryContext(ctx, `SELECT o.topic, o.kafka_partition, o.start_offset, o.next_offset, o.updated_at,
 		(SELECT COUNT(*) FROM spine_waiting w WHERE w.ownership = o.id AND w.state = 'wait'),
 		(SELECT COUNT(*) FROM spine_waiting w WHERE w.ownership = o.id AND w.state = 'dead'),
 		(SELECT COUNT(DISTINCT w.key_hash) FROM spine_waiting w WHERE w.ownership = o.id),
@@ -139,8 +140,8 @@ func (s *Store) Ownerships(ctx context.Context) ([]Ownership, error) {
 	for rows.Next() {
 		var o Ownership
 		var at int64
-		if err := rows.Scan(&o.Topic, &o.Partition, &o.NextOffset, &at, &o.Waiting, &o.Dead, &o.HeldKeys,
-			&o.Outgoing); err != nil {
+		if err := rows.Scan(&o.Topic, &o.Partition, &o.StartOffset, &o.NextOffset, &at, &o.Waiting, &o.Dead,
+			&o.HeldKeys, &o.Outgoing); err != nil {
 			return nil, fmt.Errorf("reading ownerships: %w", err)
 		}
 		o.UpdatedAt = fromMicros(at)

@@ -8,6 +8,7 @@ CREATE TABLE spine_ownership (
     topic           TEXT    NOT NULL,
     kafka_partition INTEGER NOT NULL,
     epoch           BIGINT  NOT NULL,
+    start_offset    BIGINT  NOT NULL, -- where the group began: what is before is not its
     next_offset     BIGINT  NOT NULL,
     updated_at      BIGINT  NOT NULL,
     UNIQUE (group_name, topic, kafka_partition)
@@ -87,7 +88,7 @@ CREATE INDEX spine_effects_due ON spine_effects (ownership, next_at) WHERE state
 
 -- The same for people: times as text, partitions by name.
 CREATE VIEW spine_ownership_v AS
-SELECT id, group_name, topic, kafka_partition, next_offset, strftime('%Y-%m-%dT%H:%M:%S', updated_at / 1000000, 'unixepoch') || printf('.%06dZ', updated_at % 1000000) AS updated_at
+SELECT id, group_name, topic, kafka_partition, start_offset, next_offset, strftime('%Y-%m-%dT%H:%M:%S', updated_at / 1000000, 'unixepoch') || printf('.%06dZ', updated_at % 1000000) AS updated_at
 FROM spine_ownership;
 
 CREATE VIEW spine_inbox_v AS
