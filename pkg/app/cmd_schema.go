@@ -168,26 +168,18 @@ func (a *cli) newSchemaShowCmd() *cobra.Command {
 	return &cobra.Command{
 		Use: "show FACT", Short: "Show a fact: fields, types, what they mean, personal data", Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, words []string) error {
-			set, _, err := a.fleet.contracts()
+			c, err := a.catalog()
 			if err != nil {
 				return err
 			}
-			fact, ok := set.Fact(words[0])
+			fact, ok := c.Fact(words[0])
 			if !ok {
 				return usage("no fact %s; see spine schema list", words[0])
 			}
-			fields := fact.Fields()
-			return a.print(map[string]any{
-				"fact": words[0], "subject": fact.FullName, "doc": fact.Doc, "owner": fact.Owner,
-				"system_of_record": fact.SystemOfRecord, "identity": fact.Identity, "key": fact.Key, "fields": fields,
-			}, func(w *table) {
-				w.line("%s — %s", words[0], fact.Doc)
-				w.line("subject %s, owner %s, system of record %s, key %s\n", fact.FullName, fact.Owner, fact.SystemOfRecord, fact.Key)
-				w.row("FIELD", "TYPE", "PII", "MEANS")
-				for _, f := range fields {
-					w.row(f.Path, f.Type, f.PII, f.Doc)
-				}
-			})
+			if a.people() {
+				return fact.WriteText(a.Stdout)
+			}
+			return a.print(fact, nil)
 		},
 	}
 }

@@ -93,7 +93,7 @@ func (a *cli) withPlan(ctx context.Context, replicas int, fn func(context.Contex
 }
 
 func (a *cli) showPlan(p topic.Plan) error {
-	if a.output == "table" || a.output == "wide" {
+	if a.people() {
 		return p.WriteText(a.Stdout)
 	}
 	return a.print(p, nil)
@@ -121,7 +121,7 @@ func (a *cli) newTopicsListCmd() *cobra.Command {
 		Use: "list", Short: "List declared topics and those of our form in the cluster", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.withTopics(cmd.Context(), func(infos []topic.Info) error {
-				if a.output == "table" || a.output == "wide" {
+				if a.people() {
 					return topic.WriteTable(a.Stdout, infos)
 				}
 				return a.print(infos, nil)
@@ -139,7 +139,7 @@ func (a *cli) newTopicsDescribeCmd() *cobra.Command {
 				if i < 0 {
 					return usage("no topic %s is declared or stands in the cluster; see spine topics list", words[0])
 				}
-				if a.output == "table" || a.output == "wide" {
+				if a.people() {
 					return infos[i].WriteText(a.Stdout)
 				}
 				return a.print(infos[i], nil)

@@ -24,6 +24,7 @@ type cli struct {
 	brokers    string
 	registry   string
 	database   string
+	instances  map[string]config.Instance // where the configuration names none
 }
 
 func (a *cli) root() *cobra.Command {
@@ -89,7 +90,7 @@ func (a *cli) load(more map[string]string) (*config.Loaded, error) {
 		groups[g.Name] = g.Config
 	}
 	return config.Load(config.Source{
-		File: a.configFile, Env: a.Env, Flags: flags, DataDir: a.dataDir, Groups: groups,
+		File: a.configFile, Env: a.Env, Flags: flags, DataDir: a.dataDir, Groups: groups, Instances: a.instances,
 	})
 }
 

@@ -82,6 +82,9 @@ type Day struct {
 	// given shops, in the order of time, and the same for the same seed. It is made
 	// while it is read: a day of many orders is never in memory at once.
 	Calls func(seed uint64, orders int, shops []Shop) iter.Seq[Call]
+	// HowToSign is a shell command that sends one signed delivery. {url}, {secret} and
+	// {domain} stand for those of an instance; "" = none is shown.
+	HowToSign string
 }
 
 // Shop is an instance that a Day plays, with the secret to sign for it.

@@ -119,6 +119,8 @@ type Source struct {
 	Flags   map[string]string // path → value, "kafka.brokers" → "a:1,b:2", from flags that were set
 	DataDir string            // where defaults put files
 	Groups  map[string]any    // consumer.Group.Config per group, nil values allowed
+	// Instances stand where the file names none, for a demo.
+	Instances map[string]Instance
 }
 
 // Loaded is the configuration with the origin of every value.
@@ -141,6 +143,9 @@ func Load(s Source) (*Loaded, error) {
 	}
 	if err := l.read(s); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	if len(l.Instances) == 0 {
+		l.Instances = s.Instances
 	}
 	if err := errors.Join(l.fromEnv(), l.fromFlags(s.Flags)); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)

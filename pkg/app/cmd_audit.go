@@ -1,0 +1,153 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/eventspine/spine/pkg/app/books"
+	"github.com/eventspine/spine/pkg/app/config"
+	"github.com/eventspine/spine/pkg/topic"
+)
+
+func (a *cli) newAuditCmd() *cobra.Command {
+	var group, since string
+	cmd := &cobra.Command{
+		Use:   "audit",
+		Short: "The books of the backbone: deliveries → facts → effects, by id; exits 3 when they don't balance",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			from, err := sinceTime(since, time.Now())
+			if err != nil {
+				return err
+			}
+			l, err := a.load(nil)
+			if err != nil {
+				return err
+			}
+			if group != "" {
+				if _, err := a.fleet.group(group); err != nil {
+					return err
+				}
+			}
+			result, err := a.audit(cmd.Context(), l, group, from, nil)
+			if err != nil {
+				return err
+			}
+			if err := a.print(result, func(w *table) { showBooks(w, result) }); err != nil {
+				return err
+			}
+			if !result.Balanced {
+				return &exitError{code: exitDrift}
+			}
+			return nil
+		},
+	}
+	cmd.Flags().StringVarP(&group, "group", "g", "", "one group only")
+	cmd.Flags().StringVar(&since, "since", "", "records since then: 2h, 2026-03-14 or RFC 3339")
+	return cmd
+}
+
+// sinceTime reads a time, or a duration before now.
+func sinceTime(s string, now time.Time) (time.Time, error) {
+	if s == "" {
+		return time.Time{}, nil
+	}
+	if d, err := time.ParseDuration(s); err == nil {
+		return now.Add(-max(d, -d)), nil
+	}
+	for _, layout := range []string{time.RFC3339Nano, time.DateOnly} {
+		if t, err := time.Parse(layout, s); err == nil {
+			return t, nil
+		}
+	}
+	return time.Time{}, usage("--since %s: want a duration such as 2h, a day such as 2026-03-14, or RFC 3339", s)
+}
+
+// audit collects and compares. accepted are deliveries answered 2xx, where the
+// caller has counted them.
+func (a *cli) audit(ctx context.Context, l *config.Loaded, group string, since time.Time, accepted map[string]string) (_ books.Result, err error) {
+	conf, err := kafka(l)
+	if err != nil {
+		return books.Result{}, err
+	}
+	client, err := conf.Options()
+	if err != nil {
+		return books.Result{}, err
+	}
+	_, topics, err := a.fleet.contracts()
+	if err != nil {
+		return books.Result{}, err
+	}
+	o := books.Options{Client: client, Since: since, Topics: factTopics(topics)}
+	for _, system := range a.fleet.systems() {
+		o.Raw = append(o.Raw, topic.RawName(system))
+	}
+	dbs := &stores{l: l}
+	defer func() { err = errors.Join(err, dbs.close()) }()
+	if o.Translate, err = a.source(ctx, dbs, translateName); err != nil {
+		return books.Result{}, err
+	}
+	for _, g := range a.fleet.Groups {
+		src, err := a.source(ctx, dbs, g.Name)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // it has never run
+		}
+		if err != nil {
+			return books.Result{}, err
+		}
+		o.Groups = append(o.Groups, src)
+	}
+	stock, err := books.Collect(ctx, o)
+	if err != nil {
+		return books.Result{}, err
+	}
+	stock.Accepted = accepted
+	result := books.Balance(stock)
+	if group != "" {
+		result.Rows = slices.DeleteFunc(result.Rows, func(r books.Row) bool { return r.Group != group })
+	}
+	return result, nil
+}
+
+func factTopics(topics *topic.Set) []string {
+	var names []string
+	for _, s := range topics.Specs() {
+		names = append(names, s.Name)
+	}
+	return names
+}
+
+func (a *cli) source(ctx context.Context, dbs *stores, name string) (books.Source, error) {
+	g, err := a.fleet.group(name)
+	if err != nil {
+		return books.Source{}, err
+	}
+	db, err := dbs.of(ctx, name)
+	return books.Source{Group: g, DB: db}, err
+}
+
+func showBooks(w *table, r books.Result) {
+	w.row("SYSTEM", "INSTANCE", "ACCEPTED", "TRANSLATED", "NO FACT", "DEAD", "MISSING")
+	for _, d := range r.Deliveries {
+		w.row(d.System, d.Instance, d.Accepted, d.Translated, d.NoFact, d.Dead, d.Missing)
+	}
+	w.line("")
+	w.row("GROUP", "FACT", "IN STREAM", "HANDLED", "PARKED", "DEAD", "MISSING", "DOUBLED")
+	for _, row := range r.Rows {
+		w.row(row.Group, row.Fact, row.InStream, row.Handled, row.Parked, row.Dead, row.Missing, row.Doubled)
+	}
+	w.line("")
+	for _, f := range r.Findings {
+		w.line("! %s", f)
+	}
+	verdict := "the books balance"
+	if !r.Balanced {
+		verdict = "THE BOOKS DO NOT BALANCE"
+	}
+	w.line("%s: lost %d, doubled %d, phantom %d, out of order %d", verdict, r.Totals.Lost, r.Totals.Doubled, r.Totals.Phantom, r.Totals.OutOfOrder)
+}

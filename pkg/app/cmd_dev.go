@@ -1,0 +1,283 @@
+package app
+
+import (
+	"bufio"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/eventspine/spine/pkg/app/config"
+	"github.com/eventspine/spine/pkg/app/serve"
+	"github.com/eventspine/spine/pkg/bus"
+	"github.com/eventspine/spine/pkg/devstack"
+	"github.com/eventspine/spine/pkg/event"
+	"github.com/eventspine/spine/pkg/schema"
+	"github.com/eventspine/spine/pkg/topic"
+)
+
+// embedded is a running set of embedded parts, and the configuration that uses them.
+type embedded struct {
+	*devstack.Stack
+	config *config.Loaded
+	demo   bool // the configuration names no instance: these are demo shops
+}
+
+// listeners are the addresses of embedded parts and roles.
+type listeners struct{ kafka, registry, intake, ops string }
+
+func (l listeners) complete() listeners {
+	for _, address := range []*string{&l.kafka, &l.registry, &l.intake, &l.ops} {
+		if strings.HasPrefix(*address, ":") {
+			*address = "127.0.0.1" + *address
+		}
+	}
+	return l
+}
+
+// startEmbedded starts the embedded parts under the data folder, creates the topics
+// and registers the schemas.
+func (a *cli) startEmbedded(ctx context.Context, at listeners, log *slog.Logger) (_ *embedded, err error) {
+	at = at.complete()
+	stack, err := devstack.Start(ctx, devstack.Options{
+		Dir: filepath.Join(a.dataDir, "parts"), KafkaAddr: at.kafka, RegistryAddr: at.registry, Check: compatible, Log: log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	e := &embedded{Stack: stack}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, stack.Close())
+		}
+	}()
+	a.brokers, a.registry = strings.Join(stack.Brokers(), ","), stack.RegistryURL()
+	if e.config, e.demo, err = a.loadDemo(at); err != nil {
+		return nil, err
+	}
+	return e, a.prepare(ctx, e.config)
+}
+
+// compatible is our checker in the form that the embedded registry asks for.
+func compatible(level, newText string, olds []string) []string {
+	found, err := schema.CompatibleAt(level, olds, newText)
+	if err != nil {
+		return []string{err.Error()}
+	}
+	reasons := make([]string, len(found))
+	for i, f := range found {
+		reasons[i] = f.String()
+	}
+	return reasons
+}
+
+// prepare creates the topics and registers the schemas.
+func (a *cli) prepare(ctx context.Context, l *config.Loaded) error {
+	facts, topics, err := a.fleet.contracts()
+	if err != nil {
+		return err
+	}
+	conf, err := kafka(l)
+	if err != nil {
+		return err
+	}
+	admin, err := bus.NewAdmin(conf)
+	if err != nil {
+		return err
+	}
+	defer admin.Close()
+	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
+	defer cancel()
+	plan, err := topic.MakePlan(ctx, admin, topics.All(a.fleet.systems(), a.fleet.groupNames()), topic.Options{})
+	if err != nil {
+		return err
+	}
+	if err := topic.Apply(ctx, admin, plan); err != nil {
+		return err
+	}
+	registry, err := registryClient(l)
+	if err != nil {
+		return err
+	}
+	_, err = schema.Register(ctx, registry, facts)
+	return err
+}
+
+// loadDemo is load; where the configuration names no instance, the demo shops of the
+// adapters stand in, with a secret of their own in the data folder.
+func (a *cli) loadDemo(at listeners) (*config.Loaded, bool, error) {
+	flags := map[string]string{"intake.listen": at.intake, "ops.listen": at.ops}
+	l, err := a.load(flags)
+	if err != nil || len(l.Instances) > 0 {
+		return l, false, err
+	}
+	secret, err := a.demoSecret()
+	if err != nil {
+		return nil, false, err
+	}
+	a.instances = map[string]config.Instance{}
+	for _, adapter := range a.fleet.Adapters {
+		for _, in := range adapter.Day.Instances {
+			a.instances[in.String()] = demoInstance(in, secret)
+		}
+		for _, g := range a.fleet.Groups {
+			if demo, ok := g.Config.(interface {
+				Demo(shops []event.Instance, skus []string)
+			}); ok && len(adapter.Day.Instances) > 0 {
+				demo.Demo(adapter.Day.Instances, adapter.Day.SKUs)
+			}
+		}
+	}
+	l, err = a.load(flags)
+	return l, true, err
+}
+
+func demoInstance(in event.Instance, secret config.Secret) config.Instance {
+	return config.Instance{
+		Secret: secret, BaseCurrency: in.BaseCurrency, TimeZone: in.TimeZone, LegalEntity: in.LegalEntity, Warehouses: in.Warehouses,
+		ShopDomain: in.ShopDomain, TaxPolicy: in.TaxPolicy, Calendar: in.Calendar, PaymentDays: in.PaymentDays, V1Shipping: in.V1Shipping,
+	}
+}
+
+// demoSecret is a random secret that stays with the data folder.
+func (a *cli) demoSecret() (config.Secret, error) {
+	file := filepath.Join(a.dataDir, "demo-secret")
+	if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
+		var b [16]byte
+		if _, err := rand.Read(b[:]); err != nil {
+			return "", fmt.Errorf("making a demo secret: %w", err)
+		}
+		if err := os.WriteFile(file, []byte(hex.EncodeToString(b[:])+"\n"), 0o600); err != nil {
+			return "", fmt.Errorf("keeping the demo secret: %w", err)
+		}
+	}
+	return config.Secret("file:" + file), nil
+}
+
+func (a *cli) newDevCmd() *cobra.Command {
+	var at listeners
+	var reset bool
+	var yes bool
+	var shutdown time.Duration
+	cmd := &cobra.Command{
+		Use:   "dev",
+		Short: "Run everything on this machine: embedded broker, registry, database, all roles; stays up",
+		Long: "Run everything on this machine: embedded broker, registry and database under --data, and all roles.\n" +
+			"One line of JSON on stdout says when it is ready and where it listens.\n\n" + devstack.Notice + ".",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if reset {
+				if err := a.reset(yes); err != nil {
+					return err
+				}
+			}
+			return a.dev(cmd.Context(), at, shutdown)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&at.kafka, "kafka", "127.0.0.1:9092", "address of the embedded broker; port 0 picks one")
+	f.StringVar(&at.registry, "registry", "127.0.0.1:8081", "address of the embedded registry; port 0 picks one")
+	f.StringVar(&at.intake, "intake", "", "address of the webhooks (default intake.listen, 127.0.0.1:8080)")
+	f.StringVar(&at.ops, "ops", "", "address of health and metrics (default ops.listen, 127.0.0.1:8090)")
+	f.BoolVar(&reset, "reset", false, "empty the data folder first")
+	f.BoolVarP(&yes, "yes", "y", false, "do not ask")
+	f.DurationVar(&shutdown, "shutdown-timeout", 20*time.Second, "time for what is in flight at the end")
+	return cmd
+}
+
+func (a *cli) dev(ctx context.Context, at listeners, shutdown time.Duration) (err error) {
+	log, err := a.logger()
+	if err != nil {
+		return err
+	}
+	e, err := a.startEmbedded(ctx, at, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, e.Close()) }()
+	roles, err := a.roles(nil)
+	if err != nil {
+		return err
+	}
+	return a.serve(ctx, e.config, roles, shutdown, func(at serve.Addresses) {
+		if e.demo {
+			a.howToSign(e, at)
+		}
+		data, err := filepath.Abs(a.dataDir)
+		if err != nil {
+			data = a.dataDir
+		}
+		err = writeJSON(a.Stdout, devReady{
+			Ready: true, Kafka: strings.Join(e.Brokers(), ","), Registry: e.RegistryURL(), Intake: "http://" + at.Intake,
+			Ops: "http://" + at.Ops, Database: e.config.Database.URL, Data: data,
+		})
+		if err != nil {
+			log.ErrorContext(ctx, "telling that the process is ready", "error", err)
+		}
+	})
+}
+
+// devReady is the line that dev prints when it is ready: a contract.
+type devReady struct {
+	Ready    bool   `json:"ready"`
+	Kafka    string `json:"kafka"`
+	Registry string `json:"registry"`
+	Intake   string `json:"intake"`
+	Ops      string `json:"ops"`
+	Database string `json:"database"`
+	Data     string `json:"data"`
+}
+
+// howToSign tells how to send a webhook to the demo shops.
+func (a *cli) howToSign(e *embedded, at serve.Addresses) {
+	w := bufio.NewWriter(a.Stderr)
+	defer w.Flush() //nolint:errcheck // a hint for people
+	for _, adapter := range a.fleet.Adapters {
+		if adapter.Day.HowToSign == "" {
+			continue
+		}
+		for _, in := range adapter.Day.Instances {
+			file := strings.TrimPrefix(string(e.config.Instances[in.String()].Secret), "file:")
+			text := strings.NewReplacer("{url}", "http://"+at.Intake+"/webhooks/"+in.String(), "{secret}", "$(cat "+file+")", "{domain}", in.ShopDomain).
+				Replace(adapter.Day.HowToSign)
+			fmt.Fprintf(w, "demo shop %s:\n%s\n", in, text)
+		}
+	}
+}
+
+// reset empties the data folder, if it is one of ours.
+func (a *cli) reset(yes bool) error {
+	entries, err := os.ReadDir(a.dataDir)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && len(entries) == 0 {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("resetting: %w", err)
+	}
+	if _, err := os.Stat(filepath.Join(a.dataDir, "parts")); err != nil {
+		return refused("%s is no data folder of spine dev: it has no folder parts", a.dataDir)
+	}
+	if err := a.confirm(yes, "delete everything under "+a.dataDir); err != nil {
+		return err
+	}
+	release, err := devstack.Hold(filepath.Join(a.dataDir, "parts"))
+	if err != nil {
+		return err
+	}
+	defer release() //nolint:errcheck // the folder is going away
+	for _, entry := range entries {
+		if err := os.RemoveAll(filepath.Join(a.dataDir, entry.Name())); err != nil {
+			return fmt.Errorf("resetting: %w", err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,208 @@
+package app
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/twmb/franz-go/pkg/kadm"
+
+	"github.com/eventspine/spine/pkg/app/config"
+	"github.com/eventspine/spine/pkg/bus"
+	"github.com/eventspine/spine/pkg/once"
+)
+
+// groupInfo is what groups list and describe show: a contract.
+type groupInfo struct {
+	Group      string          `json:"group"`
+	State      string          `json:"state"` // of the consumer group at the broker
+	Members    []groupMember   `json:"members"`
+	Lag        int64           `json:"lag"`         // records
+	LagSeconds float64         `json:"lag_seconds"` // age of the last record that is done, where something is left to do
+	Handled    int             `json:"handled"`
+	Waiting    int             `json:"waiting"`
+	Dead       int             `json:"dead"`
+	HeldKeys   int             `json:"held_keys"`
+	Outgoing   int             `json:"outgoing"`
+	Effects    effectCounts    `json:"effects"`
+	Partitions []groupPosition `json:"partitions"`
+}
+
+type groupMember struct {
+	ID       string `json:"id"`
+	ClientID string `json:"client_id"`
+	Host     string `json:"host"`
+}
+
+type effectCounts struct {
+	Done    int `json:"done"`
+	Open    int `json:"open"`
+	Unknown int `json:"unknown"`
+}
+
+type groupPosition struct {
+	Topic      string  `json:"topic"`
+	Partition  int32   `json:"partition"`
+	NextOffset int64   `json:"next_offset"` // of the group's own store: this is where it goes on
+	Committed  int64   `json:"committed"`   // at the broker, for lag tools; -1 = none
+	End        int64   `json:"end"`
+	Lag        int64   `json:"lag"`
+	LagSeconds float64 `json:"lag_seconds"`
+	Waiting    int     `json:"waiting"`
+	Dead       int     `json:"dead"`
+	HeldKeys   int     `json:"held_keys"`
+	UpdatedAt  string  `json:"updated_at"`
+}
+
+func (a *cli) newGroupsCmd() *cobra.Command {
+	cmd := plural(&cobra.Command{Use: "groups", Short: "Groups: members, offsets, lag in records and in time, waiting keys", Args: cobra.NoArgs, RunE: help}, "group")
+	cmd.AddCommand(
+		&cobra.Command{
+			Use: "list", Short: "List the groups", Args: cobra.NoArgs,
+			RunE: func(cmd *cobra.Command, _ []string) error {
+				infos, err := a.groupInfos(cmd.Context(), a.fleet.groupNames())
+				if err != nil {
+					return err
+				}
+				return a.print(infos, func(w *table) {
+					w.row("GROUP", "STATE", "MEMBERS", "LAG", "BEHIND", "HANDLED", "WAITING", "DEAD", "HELD KEYS", "OUTGOING")
+					for _, g := range infos {
+						w.row(g.Group, g.State, len(g.Members), g.Lag, behind(g.LagSeconds), g.Handled, g.Waiting, g.Dead, g.HeldKeys, g.Outgoing)
+					}
+				})
+			},
+		},
+		&cobra.Command{
+			Use: "describe GROUP", Short: "Show a group per partition", Args: cobra.ExactArgs(1),
+			RunE: func(cmd *cobra.Command, words []string) error {
+				if _, err := a.fleet.group(words[0]); err != nil {
+					return err
+				}
+				infos, err := a.groupInfos(cmd.Context(), words)
+				if err != nil {
+					return err
+				}
+				return a.print(infos[0], func(w *table) { describeGroup(w, infos[0]) })
+			},
+		},
+	)
+	return cmd
+}
+
+func describeGroup(w *table, g groupInfo) {
+	w.line("%s: %s, %d members, %d records behind (%s)", g.Group, g.State, len(g.Members), g.Lag, behind(g.LagSeconds))
+	w.line("handled %d, waiting %d, dead %d, held keys %d, outgoing %d, effects %d done, %d open, %d unknown",
+		g.Handled, g.Waiting, g.Dead, g.HeldKeys, g.Outgoing, g.Effects.Done, g.Effects.Open, g.Effects.Unknown)
+	for _, m := range g.Members {
+		w.line("member %s at %s", m.ID, m.Host)
+	}
+	w.line("")
+	w.row("TOPIC", "PARTITION", "NEXT OFFSET", "COMMITTED", "END", "LAG", "BEHIND", "WAITING", "DEAD", "HELD KEYS")
+	for _, p := range g.Partitions {
+		w.row(p.Topic, p.Partition, p.NextOffset, p.Committed, p.End, p.Lag, behind(p.LagSeconds), p.Waiting, p.Dead, p.HeldKeys)
+	}
+}
+
+func behind(seconds float64) string {
+	if seconds == 0 {
+		return "0s"
+	}
+	return time.Duration(seconds * float64(time.Second)).Round(100 * time.Millisecond).String()
+}
+
+func (a *cli) groupInfos(ctx context.Context, names []string) ([]groupInfo, error) {
+	infos := make([]groupInfo, 0, len(names))
+	err := a.withAdmin(ctx, func(ctx context.Context, l *config.Loaded, admin *kadm.Client) (err error) {
+		dbs := &stores{l: l}
+		defer func() { err = errors.Join(err, dbs.close()) }()
+		described, err := admin.DescribeGroups(ctx, names...)
+		if err != nil {
+			return fmt.Errorf("describing the groups: %w", err)
+		}
+		for _, name := range names {
+			info, err := groupOf(ctx, dbs, admin, name)
+			if err != nil {
+				return err
+			}
+			info.members(described[name])
+			infos = append(infos, info)
+		}
+		return nil
+	})
+	return infos, err
+}
+
+func (g *groupInfo) members(d kadm.DescribedGroup) {
+	g.State, g.Members = cmp.Or(d.State, "Empty"), []groupMember{}
+	for _, m := range d.Members {
+		g.Members = append(g.Members, groupMember{ID: m.MemberID, ClientID: m.ClientID, Host: m.ClientHost})
+	}
+}
+
+// groupOf reads a group's store and what the broker knows of its topics.
+func groupOf(ctx context.Context, dbs *stores, admin *kadm.Client, name string) (groupInfo, error) {
+	g := groupInfo{Group: name, Partitions: []groupPosition{}}
+	db, err := dbs.of(ctx, name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return g, nil // it has never run
+	}
+	if err != nil {
+		return g, err
+	}
+	store := db.Store(name)
+	counts, err := store.Counts(ctx)
+	if err != nil {
+		return g, err
+	}
+	g.Handled, g.Waiting, g.Dead, g.HeldKeys, g.Outgoing = counts.Handled, counts.Waiting, counts.Dead, counts.HeldKeys, counts.Outgoing
+	g.Effects = effectCounts{counts.EffectsDone, counts.EffectsOpen, counts.EffectsUnknown}
+	owned, err := store.Ownerships(ctx)
+	if err != nil {
+		return g, err
+	}
+	return g, g.positions(ctx, admin, owned)
+}
+
+func (g *groupInfo) positions(ctx context.Context, admin *kadm.Client, owned []once.Ownership) error {
+	var topics []string
+	for _, o := range owned {
+		if !slices.Contains(topics, o.Topic) {
+			topics = append(topics, o.Topic)
+		}
+	}
+	if len(topics) == 0 {
+		return nil
+	}
+	ends, err := admin.ListEndOffsets(ctx, topics...)
+	if err != nil {
+		return fmt.Errorf("listing offsets: %w", err)
+	}
+	committed, err := admin.FetchOffsets(ctx, g.Group)
+	if err != nil {
+		return fmt.Errorf("reading the commits of %s: %w", g.Group, err)
+	}
+	for _, o := range owned {
+		p := groupPosition{
+			Topic: o.Topic, Partition: o.Partition, NextOffset: o.NextOffset, Committed: -1, Waiting: o.Waiting, Dead: o.Dead,
+			HeldKeys: o.HeldKeys, UpdatedAt: o.UpdatedAt.UTC().Format(microTime),
+		}
+		if end, ok := ends.Lookup(o.Topic, o.Partition); ok && end.Err == nil {
+			p.End, p.Lag = end.Offset, max(0, end.Offset-o.NextOffset)
+		}
+		if c, ok := committed.Lookup(o.Topic, o.Partition); ok && c.Err == nil {
+			p.Committed = c.At
+			if at, ok := bus.CommittedTime(c.Metadata); ok && p.Lag > 0 {
+				p.LagSeconds = max(0, time.Since(at).Seconds())
+			}
+		}
+		g.Lag += p.Lag
+		g.LagSeconds = max(g.LagSeconds, p.LagSeconds)
+		g.Partitions = append(g.Partitions, p)
+	}
+	return nil
+}

@@ -1,0 +1,311 @@
+package app
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/eventspine/spine/pkg/app/tap"
+	"github.com/eventspine/spine/pkg/event"
+	"github.com/eventspine/spine/pkg/topic"
+	"github.com/eventspine/spine/pkg/wire"
+)
+
+// tailing is one tail at work.
+type tailing struct {
+	codec  *wire.Codec
+	w      io.Writer
+	format string // pretty, json or raw
+	facts  []string
+	key    string
+	unmask bool
+	shown  int
+	broken int // records that could not be decoded
+}
+
+func (a *cli) newTailCmd() *cobra.Command {
+	var follow, unmask, strict bool
+	var n int
+	var offset, key, format string
+	cmd := &cobra.Command{
+		Use:   "tail TOPIC|FACT...",
+		Short: "Show decoded events; personal data is masked",
+		Long: `Show decoded events of topics, or facts by name. Without --offset: the last 10 (-n) of all partitions.
+
+--offset as in rpk: start, end, 17, +5 (after the first), -5 (before the end), ranges such as :end or 10:20,
+times such as @-2h:@-1h, @2026-03-14, @2026-03-14T11:20:00Z.`,
+		Example: `  spine tail order.placed.v2
+  spine tail commerce.order.events -f --key shopify/uk:5001
+  spine tail order.placed.v2 --offset @-2h:@-1h -o json`,
+		Args: atLeast(1, "the name of a topic or of a fact"),
+		RunE: func(cmd *cobra.Command, words []string) error {
+			t := &tailing{w: a.Stdout, format: format, key: key, unmask: unmask}
+			if !slices.Contains([]string{"pretty", "json", "raw"}, format) {
+				return usage("--output %s: want pretty, json or raw", format)
+			}
+			o, err := a.tailOptions(t, words)
+			if err != nil {
+				return err
+			}
+			o.Follow = follow
+			err = t.run(cmd.Context(), o, n, offset)
+			if t.broken > 0 {
+				fmt.Fprintf(a.Stderr, "spine: %d records could not be decoded\n", t.broken)
+				if strict && err == nil {
+					return &exitError{code: exitFailure}
+				}
+			}
+			return err
+		},
+	}
+	f := cmd.Flags()
+	f.BoolVarP(&follow, "follow", "f", false, "go on with what comes")
+	f.IntVarP(&n, "num", "n", 0, "that many events: the last ones, or the first ones from --offset (default 10; 0 with --offset or -f = all)")
+	f.StringVar(&offset, "offset", "", "where to begin and end")
+	f.StringVar(&key, "key", "", "events of this record key only")
+	f.StringVarP(&format, "output", "o", "pretty", "output: pretty, json or raw (value bytes)")
+	f.BoolVar(&unmask, "unmask", false, "show personal data")
+	f.BoolVar(&strict, "strict", false, "exit 1 if a record could not be decoded")
+	return cmd
+}
+
+// tailOptions finds the topics and the filter that the words mean.
+func (a *cli) tailOptions(t *tailing, words []string) (tap.Options, error) {
+	l, err := a.load(nil)
+	if err != nil {
+		return tap.Options{}, err
+	}
+	conf, err := kafka(l)
+	if err != nil {
+		return tap.Options{}, err
+	}
+	opts, err := conf.Options()
+	if err != nil {
+		return tap.Options{}, err
+	}
+	registry, err := registryClient(l)
+	if err != nil {
+		return tap.Options{}, err
+	}
+	t.codec = wire.NewCodec(wire.NewRegistry(registry))
+	_, topics, err := a.fleet.contracts()
+	if err != nil {
+		return tap.Options{}, err
+	}
+	o := tap.Options{Client: opts, Match: t.match}
+	whole := false
+	for _, word := range words {
+		name := word
+		if _, err := event.ParseType(word); err == nil {
+			target, ok := topics.Route(word)
+			if !ok {
+				return o, usage("fact %s lives in no topic; see spine schema list", word)
+			}
+			t.facts, name = append(t.facts, word), target.Topic
+		} else {
+			whole = true
+			if !slices.ContainsFunc(topics.All(a.fleet.systems(), a.fleet.groupNames()), func(s topic.Spec) bool { return s.Name == word }) {
+				fmt.Fprintf(a.Stderr, "spine: %s is no declared topic; trying all the same\n", word)
+			}
+		}
+		if !slices.Contains(o.Topics, name) {
+			o.Topics = append(o.Topics, name)
+		}
+	}
+	if whole && len(t.facts) > 0 {
+		return o, usage("name topics or facts, not both")
+	}
+	return o, nil
+}
+
+func (t *tailing) match(r *kgo.Record) bool {
+	if t.key != "" && string(r.Key) != t.key {
+		return false
+	}
+	if len(t.facts) == 0 {
+		return true
+	}
+	i := slices.IndexFunc(r.Headers, func(h kgo.RecordHeader) bool { return h.Key == "ce_type" })
+	return i >= 0 && slices.Contains(t.facts, string(r.Headers[i].Value))
+}
+
+func (t *tailing) run(ctx context.Context, o tap.Options, n int, offset string) error {
+	show := func(r *kgo.Record) error { return t.show(ctx, r) }
+	switch {
+	case offset != "":
+		window, err := tap.ParseWindow(offset, time.Now())
+		if err != nil {
+			return usage("%w", err)
+		}
+		o.Window = window
+		return tap.Read(ctx, o, func(r *kgo.Record) error {
+			if err := show(r); err != nil {
+				return err
+			}
+			if t.shown == n {
+				return tap.ErrEnough
+			}
+			return nil
+		})
+	case o.Follow:
+		o.Window = tap.New()
+		if n > 0 {
+			o.Window = tap.Last(int64(n))
+		}
+		return tap.Read(ctx, o, show)
+	default:
+		if n <= 0 {
+			n = 10
+		}
+		return tap.Tail(ctx, o, n, show)
+	}
+}
+
+// shownEvent is the JSON of one event: a contract.
+type shownEvent struct {
+	Topic     string            `json:"topic"`
+	Partition int32             `json:"partition"`
+	Offset    int64             `json:"offset"`
+	Timestamp string            `json:"timestamp"`
+	Key       string            `json:"key"`
+	Event     *shownEnvelope    `json:"event,omitempty"`
+	Headers   map[string]string `json:"headers"`
+	Data      json.RawMessage   `json:"data,omitempty"`
+	Error     *shownError       `json:"error,omitempty"`
+	Value     []byte            `json:"value_base64,omitempty"`
+}
+
+type shownEnvelope struct {
+	ID            string `json:"id"`
+	Type          string `json:"type"`
+	Source        string `json:"source"`
+	Subject       string `json:"subject"`
+	Time          string `json:"time"`
+	CorrelationID string `json:"correlation_id"`
+	CausationID   string `json:"causation_id"`
+	Sequence      string `json:"sequence"`
+}
+
+type shownError struct {
+	Code    string `json:"code"`
+	Message string `json:"message"`
+}
+
+const microTime = "2006-01-02T15:04:05.000000Z"
+
+func (t *tailing) show(ctx context.Context, r *kgo.Record) error {
+	t.shown++
+	if t.format == "raw" {
+		_, err := t.w.Write(append(slices.Clone(r.Value), '\n'))
+		return err
+	}
+	s, err := t.decode(ctx, r)
+	if err != nil {
+		return err
+	}
+	if t.format == "json" {
+		return writeJSON(t.w, s)
+	}
+	return t.pretty(s)
+}
+
+// decode makes the event of a record; one that cannot be decoded shows why, and its
+// bytes. Only a registry that is away is an error.
+func (t *tailing) decode(ctx context.Context, r *kgo.Record) (shownEvent, error) {
+	s := shownEvent{
+		Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, Timestamp: r.Timestamp.UTC().Format(microTime), Key: printable(r.Key),
+		Headers: map[string]string{},
+	}
+	for _, h := range r.Headers {
+		s.Headers[h.Key] = printable(h.Value)
+	}
+	e, err := wire.Head(r)
+	if err == nil {
+		s.Event = &shownEnvelope{
+			ID: e.ID, Type: e.Type, Source: e.Source, Subject: s.Headers["ce_subject"], Time: e.OccurredAt.UTC().Format(microTime),
+			CorrelationID: e.CorrelationID, CausationID: e.CausationID, Sequence: e.Sequence,
+		}
+		if e.Type == wire.DeliveryType {
+			s.Data = t.delivery(r.Value)
+			return s, nil
+		}
+		var payload wire.Payload
+		if payload, err = t.codec.Generic(ctx, r, t.unmask); err == nil {
+			s.Data = payload.Data
+			return s, nil
+		}
+	}
+	bad, ok := asError[*wire.BadRecordError](err)
+	if !ok {
+		return s, err
+	}
+	t.broken++
+	s.Error = &shownError{Code: bad.Code, Message: err.Error()}
+	s.Value = r.Value
+	if s.Value == nil {
+		s.Value = []byte{}
+	}
+	return s, nil
+}
+
+// delivery shows a delivery's body. It is personal data as a whole: no schema says
+// which part is not.
+func (t *tailing) delivery(body []byte) json.RawMessage {
+	if !t.unmask {
+		return json.RawMessage(`"***"`)
+	}
+	if json.Valid(body) {
+		var compact bytes.Buffer
+		if json.Compact(&compact, body) == nil {
+			return compact.Bytes()
+		}
+	}
+	text, err := json.Marshal(printable(body))
+	if err != nil {
+		return json.RawMessage(`null`)
+	}
+	return text
+}
+
+func printable(b []byte) string {
+	if utf8.Valid(b) {
+		return string(b)
+	}
+	return fmt.Sprintf("%q", b)
+}
+
+func (t *tailing) pretty(s shownEvent) error {
+	var b strings.Builder
+	kind := "?"
+	if s.Event != nil {
+		kind = s.Event.Type
+	}
+	fmt.Fprintf(&b, "%s  %s  %s/%d@%d  %s\n", s.Timestamp, kind, s.Topic, s.Partition, s.Offset, s.Key)
+	if s.Event != nil {
+		fmt.Fprintf(&b, "  id %s  at %s  %s\n", s.Event.ID, s.Event.Time, s.Event.CorrelationID)
+	}
+	if s.Error != nil {
+		fmt.Fprintf(&b, "  cannot be decoded: %s\n", s.Error.Message)
+	}
+	if s.Data != nil {
+		var data bytes.Buffer
+		if err := json.Indent(&data, s.Data, "  ", "  "); err != nil {
+			return errors.Join(errors.New("indenting the payload"), err)
+		}
+		b.WriteString("  ")
+		b.Write(data.Bytes())
+		b.WriteString("\n")
+	}
+	_, err := io.WriteString(t.w, b.String()+"\n")
+	return err
+}

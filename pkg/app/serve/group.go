@@ -1,0 +1,148 @@
+package serve
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/eventspine/spine/pkg/app/config"
+	"github.com/eventspine/spine/pkg/consumer"
+	"github.com/eventspine/spine/pkg/dispatch"
+	"github.com/eventspine/spine/pkg/once"
+)
+
+// role is one group as this process runs it.
+type role struct {
+	group  consumer.Group
+	topics []string
+	unheld bool // a failing record holds no key
+}
+
+// state is what a role says of itself while it starts, runs, or waits for a part.
+type state struct {
+	mu     sync.Mutex
+	runner *dispatch.Runner
+	reason string
+}
+
+func (st *state) set(runner *dispatch.Runner, reason string) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.runner, st.reason = runner, reason
+}
+
+func (st *state) probe(context.Context) error {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	reason := st.reason
+	if st.runner != nil {
+		ok, why := st.runner.Ready()
+		if ok {
+			return nil
+		}
+		reason = why
+	}
+	return errors.New(reason)
+}
+
+// startGroup runs a role until ctx ends. A database or broker that is away at the
+// start is waited for: readiness says which.
+func (s *server) startGroup(ctx context.Context, all *errgroup.Group, r role) {
+	st := &state{reason: "starting"}
+	s.ready.Add("group "+r.group.Name, st.probe)
+	all.Go(func() error {
+		for wait := time.Second / 4; ; wait = min(2*wait, 15*time.Second) {
+			err := s.runGroup(ctx, r, st)
+			if ctx.Err() != nil {
+				return err
+			}
+			if err == nil {
+				return fmt.Errorf("group %s ended by itself", r.group.Name)
+			}
+			if !errors.Is(err, once.ErrUnavailable) {
+				return fmt.Errorf("running group %s: %w", r.group.Name, err)
+			}
+			st.set(nil, err.Error())
+			s.Log.WarnContext(ctx, "group waits for a part", "group", r.group.Name, "error", err)
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-time.After(wait + rand.N(wait)):
+			}
+		}
+	})
+}
+
+func (s *server) runGroup(ctx context.Context, r role, st *state) error {
+	own := config.Group{}
+	if g := s.Config.Groups[r.group.Name]; g != nil {
+		own = *g
+	}
+	db, err := s.databases.open(ctx, s.Config, own.Database)
+	if err != nil {
+		return err
+	}
+	runner, err := dispatch.New(dispatch.Options{
+		Group: r.group, Unheld: r.unheld, Topics: r.topics, DB: db, Kafka: s.Kafka, Codec: s.codec, Route: s.Topics.Route,
+		Instances: s.Config.InstanceSettings(), Concurrency: own.Concurrency, ShutdownTimeout: s.Shutdown,
+		Meter: s.metrics.Meter("spine/dispatch"), Log: s.Log,
+	})
+	if err != nil {
+		return err
+	}
+	st.set(runner, "")
+	return runner.Run(ctx)
+}
+
+// databases are the open stores, one per URL.
+type databases struct {
+	mu      sync.Mutex
+	dbs     map[string]*once.DB
+	release []func() error
+}
+
+// open opens the database of a group, or the common one.
+func (d *databases) open(ctx context.Context, l *config.Loaded, own config.Database) (*once.DB, error) {
+	url, err := l.ResolveText(cmp.Or(own.URL, l.Database.URL))
+	if err != nil {
+		return nil, err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if db := d.dbs[url]; db != nil {
+		return db, nil
+	}
+	db, err := once.Open(ctx, once.Options{URL: url, MaxConnections: cmp.Or(own.MaxConnections, l.Database.MaxConnections)})
+	if err != nil {
+		return nil, err
+	}
+	release, err := db.LockRoles()
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	if d.dbs == nil {
+		d.dbs = map[string]*once.DB{}
+	}
+	d.dbs[url] = db
+	d.release = append(d.release, db.Close, release)
+	return db, nil
+}
+
+func (d *databases) close() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var errs []error
+	for _, release := range d.release {
+		errs = append(errs, release())
+	}
+	return errors.Join(errs...)
+}
+
+func cutInstance(name string) (system, short string, ok bool) { return strings.Cut(name, "/") }

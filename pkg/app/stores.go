@@ -1,0 +1,63 @@
+package app
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/eventspine/spine/pkg/app/config"
+	"github.com/eventspine/spine/pkg/consumer"
+	"github.com/eventspine/spine/pkg/once"
+)
+
+// stores are the databases of the groups, for reading beside a running process.
+type stores struct {
+	l    *config.Loaded
+	open map[string]*once.DB
+}
+
+// of is the database of a group.
+func (s *stores) of(ctx context.Context, group string) (*once.DB, error) {
+	own := config.Database{}
+	if g := s.l.Groups[group]; g != nil {
+		own = g.Database
+	}
+	url, err := s.l.ResolveText(cmp.Or(own.URL, s.l.Database.URL))
+	if err != nil {
+		return nil, err
+	}
+	if db := s.open[url]; db != nil {
+		return db, nil
+	}
+	db, err := once.Open(ctx, once.Options{URL: url, MaxConnections: 4, Existing: true})
+	if err != nil {
+		return nil, fmt.Errorf("opening the store of %s: %w", group, err)
+	}
+	if s.open == nil {
+		s.open = map[string]*once.DB{}
+	}
+	s.open[url] = db
+	return db, nil
+}
+
+func (s *stores) close() error {
+	var errs []error
+	for _, db := range s.open {
+		errs = append(errs, db.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// group finds a group of the fleet; translate is one, though nobody wrote it.
+func (f Fleet) group(name string) (consumer.Group, error) {
+	for _, g := range f.Groups {
+		if g.Name == name {
+			return g, nil
+		}
+	}
+	if name == translateName {
+		return consumer.Group{Name: name, Owner: "platform"}, nil
+	}
+	return consumer.Group{}, usage("no group %s in this binary; see spine groups list", name)
+}
