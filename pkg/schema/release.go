@@ -48,7 +48,7 @@ type IncompatibleError struct {
 
 // Error names all reasons, one a line.
 func (e *IncompatibleError) Error() string {
-	lines := []string{"the current revisions don't agree with frozen ones:"}
+	lines := []string{"schemas that don't agree with earlier versions:"}
 	for _, f := range e.Findings {
 		lines = append(lines, f.String())
 	}
