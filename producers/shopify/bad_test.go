@@ -73,18 +73,18 @@ func TestKey(t *testing.T) {
 }
 
 // wrongBodies are bodies that must be refused, and what the reason must name.
-func wrongBodies(t testing.TB) []struct{ kind, body, names string } {
-	t.Helper()
-	order, refund := read(t, "testdata/orders-create.multi-currency.json"), read(t, "testdata/refunds-create.partial.json")
-	sale, edit := read(t, "testdata/order_transactions-create.sale.json"), read(t, "testdata/orders-edited.both-ways.json")
+func wrongBodies(tb testing.TB) []struct{ kind, body, names string } {
+	tb.Helper()
+	order, refund := read(tb, "testdata/orders-create.multi-currency.json"), read(tb, "testdata/refunds-create.partial.json")
+	sale, edit := read(tb, "testdata/order_transactions-create.sale.json"), read(tb, "testdata/orders-edited.both-ways.json")
 	set := func(base []byte, name string, value any) string {
-		return string(with(t, base, map[string]any{name: value}))
+		return string(with(tb, base, map[string]any{name: value}))
 	}
-	swap := func(base []byte, old, new string) string {
+	swap := func(base []byte, old, other string) string {
 		if !strings.Contains(string(base), old) {
-			t.Fatalf("%s is not in the body", old)
+			tb.Fatalf("%s is not in the body", old)
 		}
-		return strings.Replace(string(base), old, new, 1)
+		return strings.Replace(string(base), old, other, 1)
 	}
 	return []struct{ kind, body, names string }{
 		{"orders/create", "", "body"},
@@ -133,7 +133,7 @@ func wrongBodies(t testing.TB) []struct{ kind, body, names string } {
 		{"order_transactions/create", set(sale, "currency", "pounds"), "currency"},
 		{"order_transactions/create", set(sale, "processed_at", nil), "processed_at"},
 		{"order_transactions/create", set(sale, "order_id", missing), "order_id"},
-		{"refunds/create", set(set1(t, refund), "transactions", []any{}), "transactions"},
+		{"refunds/create", set(set1(tb, refund), "transactions", []any{}), "transactions"},
 		{"refunds/create", swap(refund, `"currency": "GBP"`, `"currency": "EUR"`), "refund_line_items[0].subtotal_set.presentment_money.currency_code"},
 		{"refunds/create", swap(refund, `"quantity": 1`, `"quantity": -1`), "refund_line_items[0].quantity"},
 		{"refunds/create", set(refund, "transactions", "none"), "transactions"},
@@ -142,9 +142,9 @@ func wrongBodies(t testing.TB) []struct{ kind, body, names string } {
 }
 
 // set1 is a refund of nothing.
-func set1(t testing.TB, refund []byte) []byte {
-	t.Helper()
-	return with(t, refund, map[string]any{"refund_line_items": []any{}})
+func set1(tb testing.TB, refund []byte) []byte {
+	tb.Helper()
+	return with(tb, refund, map[string]any{"refund_line_items": []any{}})
 }
 
 // What cannot be right is refused with a reason that names the field, and no more

@@ -126,7 +126,7 @@ func TestDay_isUnderstood(t *testing.T) {
 	}
 	b := &book{adapter: a, last: map[string]kept{}, bytes: map[string][]byte{}, count: map[string]map[string]int{}}
 	orders, currencies, stocked := map[string]bool{}, map[string]bool{}, map[string]bool{}
-	for call := range a.Day.Calls(11, 1500, shops) {
+	for call := range a.Day.Calls(11, 700, shops) {
 		in, hook := instances[call.Instance], a.Webhooks[0]
 		err := hook.Verify(producer.Request{Instance: in, Secrets: [][]byte{[]byte("secret of " + in.Name)}, Header: call.Header, Body: call.Body})
 		if refused := errors.Is(err, producer.ErrSignature); refused != (call.Expect == http.StatusUnauthorized) {

@@ -42,13 +42,13 @@ func change(t *testing.T, before, after []byte) []event.New {
 }
 
 // with is a body with some fields set.
-func with(t testing.TB, body []byte, fields map[string]any) []byte {
-	t.Helper()
+func with(tb testing.TB, body []byte, fields map[string]any) []byte {
+	tb.Helper()
 	d := json.NewDecoder(bytes.NewReader(body))
 	d.UseNumber()
 	var all map[string]any
 	if err := d.Decode(&all); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	for name, value := range fields {
 		if value == missing {
@@ -59,7 +59,7 @@ func with(t testing.TB, body []byte, fields map[string]any) []byte {
 	}
 	b, err := json.Marshal(all)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return b
 }
@@ -138,27 +138,27 @@ func TestOrder_version(t *testing.T) {
 }
 
 // realFixture is a real payload, where the folder of fixtures is beside the checkout.
-func realFixture(t testing.TB, name string) []byte {
-	t.Helper()
+func realFixture(tb testing.TB, name string) []byte {
+	tb.Helper()
 	dir, err := os.Getwd()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	for {
 		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
 			break
 		}
 		if dir == filepath.Dir(dir) {
-			t.Fatal("no go.mod above")
+			tb.Fatal("no go.mod above")
 		}
 		dir = filepath.Dir(dir)
 	}
 	b, err := os.ReadFile(filepath.Join(dir, "..", "shared", "fixtures", "shopify", name))
 	if errors.Is(err, os.ErrNotExist) {
-		t.Skipf("no real payloads beside the checkout: %v", err)
+		tb.Skipf("no real payloads beside the checkout: %v", err)
 	}
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return b
 }

@@ -25,14 +25,14 @@ func instance() event.Instance {
 	return event.Instance{System: "shopify", Name: "uk", BaseCurrency: "GBP", TimeZone: "Europe/London", ShopDomain: "uk.myshopify.com"}
 }
 
-func object(t testing.TB, kind string) producer.Object {
-	t.Helper()
+func object(tb testing.TB, kind string) producer.Object {
+	tb.Helper()
 	for _, o := range shopify.Adapter().Objects {
 		if slices.Contains(o.Kinds, kind) {
 			return o
 		}
 	}
-	t.Fatalf("no object of kind %s", kind)
+	tb.Fatalf("no object of kind %s", kind)
 	return producer.Object{}
 }
 
@@ -42,9 +42,9 @@ func delivery(kind string, body []byte) producer.Delivery {
 }
 
 // facts translates a body that is the first of its object.
-func facts(t testing.TB, kind string, body []byte) ([]event.New, error) {
-	t.Helper()
-	o := object(t, kind)
+func facts(tb testing.TB, kind string, body []byte) ([]event.New, error) {
+	tb.Helper()
+	o := object(tb, kind)
 	native, err := o.Decode(body)
 	if err != nil {
 		return nil, err
@@ -58,20 +58,20 @@ func kindOf(file string) string {
 	return strings.Replace(name, "-", "/", 1)
 }
 
-func bodies(t testing.TB) []string {
-	t.Helper()
+func bodies(tb testing.TB) []string {
+	tb.Helper()
 	files, err := filepath.Glob("testdata/*.json")
 	if err != nil || len(files) == 0 {
-		t.Fatalf("no bodies in testdata: %v", err)
+		tb.Fatalf("no bodies in testdata: %v", err)
 	}
 	return slices.DeleteFunc(files, func(f string) bool { return strings.HasSuffix(f, ".golden.json") })
 }
 
-func read(t testing.TB, file string) []byte {
-	t.Helper()
+func read(tb testing.TB, file string) []byte {
+	tb.Helper()
 	b, err := os.ReadFile(file)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return b
 }
@@ -89,11 +89,11 @@ type shown struct {
 	Data          any
 }
 
-func show(t testing.TB, facts []event.New) []byte {
-	t.Helper()
+func show(tb testing.TB, facts []event.New) []byte {
+	tb.Helper()
 	list := []shown{}
 	for _, f := range facts {
-		s := shown{Type: f.Fact.EventType(), Entity: f.Entity, Discriminator: f.Discriminator, Key: f.Key, At: f.At, Test: f.Test, Data: tree(t, f.Fact)}
+		s := shown{Type: f.Fact.EventType(), Entity: f.Entity, Discriminator: f.Discriminator, Key: f.Key, At: f.At, Test: f.Test, Data: tree(tb, f.Fact)}
 		if !f.Born.IsZero() {
 			s.Born = &f.Born
 		}
@@ -101,20 +101,20 @@ func show(t testing.TB, facts []event.New) []byte {
 	}
 	b, err := json.MarshalIndent(list, "", " ")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return append(b, '\n')
 }
 
-func tree(t testing.TB, f event.Fact) any {
-	t.Helper()
+func tree(tb testing.TB, f event.Fact) any {
+	tb.Helper()
 	b, err := json.Marshal(f)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	var fields map[string]any
 	if err := json.Unmarshal(b, &fields); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	delete(fields, "Meta")
 	return withoutNull(fields)

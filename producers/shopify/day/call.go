@@ -62,7 +62,7 @@ func (p *play) send(st *stage, at time.Duration, m message) {
 	if m.expect == 0 {
 		m.expect = http.StatusOK
 	}
-	triggered := dayStart.Add(at + time.Duration(p.rand.Int64N(int64(time.Millisecond))))
+	triggered := clock(at + time.Duration(p.rand.Int64N(int64(time.Millisecond))))
 	h := http.Header{}
 	h.Set("X-Shopify-Webhook-Id", p.uuid())
 	for name, value := range map[string]string{

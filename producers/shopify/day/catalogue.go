@@ -123,7 +123,7 @@ func newStage(s producer.Shop) (*stage, error) {
 // weight is how busy a shop is, in percent of its best hour.
 func (s *stage) weight(at time.Duration) float64 {
 	hours := [24]float64{12, 8, 5, 4, 4, 6, 12, 22, 35, 45, 50, 55, 62, 60, 52, 50, 54, 62, 75, 95, 100, 92, 60, 30}
-	return hours[dayStart.Add(at).In(s.zone).Hour()]
+	return hours[clock(at).In(s.zone).Hour()]
 }
 
 // person is a customer. The addresses are of a domain that is nobody's.

@@ -17,7 +17,10 @@ import (
 
 // dayStart is when a Day begins: a Friday with American summer time and without a
 // British one, so that the two shops' business dates differ as they do in life.
-var dayStart = time.Date(2026, 3, 13, 0, 0, 0, 0, time.UTC)
+const dayStart = 1_773_360_000 // 2026-03-13T00:00:00Z, in seconds since 1970
+
+// clock is the time of day at an offset from its start.
+func clock(at time.Duration) time.Time { return time.Unix(dayStart, 0).UTC().Add(at) }
 
 // A sale begins in the shops' busy hours, and customers come in a burst.
 const burstStart, burstLength = 18*time.Hour + 30*time.Minute, 2 * time.Minute
@@ -46,7 +49,7 @@ func New() producer.Day {
 // so only the orders that something still happens to are in memory.
 func calls(seed uint64, orders int, shops []producer.Shop) iter.Seq[producer.Call] {
 	return func(yield func(producer.Call) bool) {
-		p := &play{rand: rand.New(rand.NewPCG(seed, 0x5eed)), nextID: int64(1_000+seed%8_000) * 1_000_000_000_000} //nolint:gosec // a seeded game, no secret
+		p := &play{rand: rand.New(rand.NewPCG(seed, 0x5eed)), nextID: int64(1_000+seed%8_000) * 1_000_000_000_000}
 		for _, s := range shops {
 			stage, err := newStage(s)
 			if err != nil {
@@ -59,7 +62,7 @@ func calls(seed uint64, orders int, shops []producer.Shop) iter.Seq[producer.Cal
 		}
 		p.schedule(orders)
 		for p.agenda.Len() > 0 {
-			next := heap.Pop(&p.agenda).(step) //nolint:errcheck,forcetypeassert // an agenda holds steps
+			next := heap.Pop(&p.agenda).(step) //nolint:forcetypeassert // an agenda holds steps
 			if next.do != nil {
 				next.do(next.at)
 				continue
@@ -113,7 +116,8 @@ func (p *play) schedule(orders int) {
 	}
 	slices.SortStableFunc(arrivals, func(a, b arrival) int { return cmp.Compare(a.at, b.at) })
 	for i, a := range arrivals {
-		p.at(a.at, func(at time.Duration) { p.arrive(a.stage, at) })
+		lost := i == orders/3 || p.chance(0.3)
+		p.at(a.at, func(at time.Duration) { p.arrive(a.stage, at, lost) })
 		if i == orders/2 || i%400 == 399 {
 			p.at(a.at, func(at time.Duration) { p.noise(a.stage, at) })
 		}

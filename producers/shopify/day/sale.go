@@ -45,7 +45,7 @@ func (c charge) discounted() pair {
 
 // stamp is a time as the vendor writes it: to the second, with the shop's offset.
 func (s *sale) stamp(at time.Duration) string {
-	return dayStart.Add(at).In(s.zone).Format(time.RFC3339)
+	return clock(at).In(s.zone).Format(time.RFC3339)
 }
 
 // touch says that the order changed.

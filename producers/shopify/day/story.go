@@ -2,8 +2,9 @@ package day
 
 import "time"
 
-// arrive is a customer who buys: the order, its payment, and what becomes of it.
-func (p *play) arrive(st *stage, at time.Duration) {
+// arrive is a customer who buys: the order, its payment, and what becomes of it. Of
+// a lost one only the end is told.
+func (p *play) arrive(st *stage, at time.Duration, lost bool) {
 	burst := at >= burstStart && at < burstStart+burstLength
 	s := p.sell(st, at, burst)
 	create := message{topic: "orders/create", body: &s.wireOrder, delay: 500 * time.Millisecond, event: p.uuid()}
@@ -15,7 +16,7 @@ func (p *play) arrive(st *stage, at time.Duration) {
 		p.send(st, at, create)
 		return
 	}
-	if p.chance(0.4) {
+	if lost {
 		p.lose(s, at)
 		return
 	}
