@@ -17,7 +17,7 @@ type Payload struct {
 	Data     json.RawMessage // fields in the order of the writer's schema
 }
 
-// Generic decodes a record by its writer's schema alone, as strictly as Decode. In the
+// Generic decodes a record by its writer's schema alone, within the bounds of Decode. In the
 // JSON, decimals and longs are strings, times RFC 3339 UTC with microseconds, dates
 // ISO 8601, bytes base64. Fields whose schema says pii other than none show as "***"
 // unless unmask is set. Errors are those of Decode.

@@ -151,4 +151,3 @@ func TestCodec_roundTrip(t *testing.T) {
 		t.Errorf("topic %s, key %s, magic %d", rec.Topic, rec.Key, rec.Value[0])
 	}
 }
-

@@ -1,10 +1,12 @@
 package avrobin
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"math"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/hamba/avro/v2"
@@ -47,11 +49,14 @@ func (p *printer) raw(s string) {
 }
 
 func (p *printer) text(s string) {
-	b, err := json.Marshal(s)
-	if err != nil {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false) // for people to read
+	if err := enc.Encode(s); err != nil {
 		p.r.fail(ErrMalformed, "%v", err)
+		return
 	}
-	p.raw(string(b))
+	p.raw(strings.TrimSuffix(b.String(), "\n"))
 }
 
 func (p *printer) value(s avro.Schema) {
