@@ -31,7 +31,12 @@ type refundLine struct {
 	Location *int64   `json:"location_id"`
 	Subtotal moneySet `json:"subtotal_set" spine:"required"`
 	Tax      moneySet `json:"total_tax_set" spine:"required"`
-	Item     item     `json:"line_item" spine:"required"`
+	Item     struct {
+		item
+		Taxes []struct {
+			Rate money.Decimal `json:"rate"`
+		} `json:"tax_lines"`
+	} `json:"line_item" spine:"required"`
 }
 
 type refundFreight struct {
@@ -80,10 +85,7 @@ func (t transaction) returnsMoney() bool {
 // fill enters lines, shipping and the adjustment: Σ lines + shipping + adjustment =
 // amount.
 func (r refundState) fill(d producer.Delivery, fact *refund.IssuedV1) {
-	subtotals, taxes := r.sums()
-	// The body does not say whether prices contain tax. They do where the subtotals
-	// alone are what was paid back.
-	inside := !taxes.IsZero() && subtotals.Equal(fact.Amount)
+	inside := r.taxInside(fact.Amount)
 	without := func(subtotal, tax moneySet) money.Decimal {
 		if inside {
 			return presentment(subtotal).Sub(presentment(tax))
@@ -123,15 +125,4 @@ func restock(vendors string) refund.IssuedV1Restock {
 		return refund.IssuedV1RestockCancel
 	}
 	return refund.IssuedV1RestockUnknown
-}
-
-// sums are the subtotals and the taxes of all parts.
-func (r refundState) sums() (subtotals, taxes money.Decimal) {
-	for _, l := range r.Lines {
-		subtotals, taxes = subtotals.Add(presentment(l.Subtotal)), taxes.Add(presentment(l.Tax))
-	}
-	for _, f := range r.Shipping {
-		subtotals, taxes = subtotals.Add(presentment(f.Subtotal)), taxes.Add(presentment(f.Tax))
-	}
-	return subtotals, taxes
 }
