@@ -151,16 +151,14 @@ func setLevel(ctx context.Context, cl *sr.Client, subject string) (string, error
 
 // levelOf is the level of the subject itself, "" where it has none of its own.
 func levelOf(ctx context.Context, cl *sr.Client, subject string) (string, error) {
-	for _, r := range cl.Compatibility(ctx, subject) {
-		if notFound(r.Err) {
-			return "", nil
-		}
-		if r.Err != nil {
-			return "", fmt.Errorf("reading the compatibility level: %w", r.Err)
-		}
-		return r.Level.String(), nil
+	r := cl.Compatibility(ctx, subject)[0] // one answer for each subject
+	if notFound(r.Err) {
+		return "", nil
 	}
-	return "", nil
+	if r.Err != nil {
+		return "", fmt.Errorf("reading the compatibility level: %w", r.Err)
+	}
+	return r.Level.String(), nil
 }
 
 // List compares the registry with the set: every fact with the version that its

@@ -170,7 +170,7 @@ func freeze(dir string, f Fact, frozen []Revision) (Releasing, error) {
 	if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil { //nolint:gosec // a source folder
 		return r, err
 	}
-	if err := renameio.WriteFile(target, text, 0o644); err != nil { //nolint:gosec // a source file
+	if err := renameio.WriteFile(target, text, 0o644); err != nil {
 		return r, err
 	}
 	return r, record(filepath.Join(dir, avsc.ReleasedDir, sumsFile), name, text)
@@ -178,14 +178,14 @@ func freeze(dir string, f Fact, frozen []Revision) (Releasing, error) {
 
 // record adds a line to the sums, which stay sorted by file.
 func record(file, name string, text []byte) error {
-	old, err := os.ReadFile(file) //nolint:gosec // below the folder that the caller names
+	old, err := os.ReadFile(file)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	lines := append(strings.Split(strings.TrimSpace(string(old)), "\n"), sum(text)+"  "+name)
 	lines = slices.DeleteFunc(lines, func(l string) bool { return l == "" })
 	slices.SortFunc(lines, func(a, b string) int { return strings.Compare(a[min(66, len(a)):], b[min(66, len(b)):]) })
-	return renameio.WriteFile(file, []byte(strings.Join(lines, "\n")+"\n"), 0o644) //nolint:gosec // a source file
+	return renameio.WriteFile(file, []byte(strings.Join(lines, "\n")+"\n"), 0o644)
 }
 
 func sum(text []byte) string {

@@ -1,3 +1,5 @@
+// Package order holds the facts of orders, and converts order.placed between its
+// majors.
 package order
 
 import (
@@ -30,6 +32,7 @@ type UnrepresentableError struct {
 // Code is UNREPRESENTABLE.
 func (*UnrepresentableError) Code() string { return CodeUnrepresentable }
 
+// Error names the fact, the field and the reason.
 func (e *UnrepresentableError) Error() string {
 	return fmt.Sprintf("%s: %s can't say %s: %s", CodeUnrepresentable, e.Fact, e.Field, e.Reason)
 }
@@ -44,6 +47,7 @@ type UpcastError struct {
 // Code is the code of the error.
 func (e *UpcastError) Code() string { return e.ErrorCode }
 
+// Error names the code, the field and the reason.
 func (e *UpcastError) Error() string { return e.ErrorCode + ": " + e.Field + ": " + e.Reason }
 
 // What v1 said and v2 can't keep stands in the extensions, so that the way back

@@ -39,7 +39,7 @@ func known() order.PlacedV1 {
 	}
 }
 
-func upcast(t testing.TB, v1 order.PlacedV1, in event.Instance) order.PlacedV2 {
+func upcast(t *testing.T, v1 order.PlacedV1, in event.Instance) order.PlacedV2 {
 	t.Helper()
 	up := order.PlacedV2{}.Upcasts()[0]
 	old := up.New()

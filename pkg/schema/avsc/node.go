@@ -118,8 +118,9 @@ func Parse(file string, text []byte) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
+	start := r.start()
 	if _, err := r.dec.Token(); !errors.Is(err, io.EOF) {
-		return nil, Errorf(r.at(r.start()), "text after the end of the schema")
+		return nil, Errorf(r.at(start), "text after the end of the schema")
 	}
 	return n, nil
 }
@@ -152,14 +153,22 @@ func (r *reader) token() (json.Token, Pos, error) {
 	if err == nil {
 		return tok, r.at(start), nil
 	}
-	var syntax *json.SyntaxError
-	if errors.As(err, &syntax) {
-		return nil, Pos{}, Errorf(r.at(max(int(syntax.Offset)-1, 0)), "%s", strings.TrimPrefix(syntax.Error(), "json: "))
+	return nil, Pos{}, r.syntax(start)
+}
+
+// syntax says where the text stops being JSON. json.Unmarshal knows the place
+// exactly, json.Decoder only roughly.
+func (r *reader) syntax(start int) error {
+	var v any
+	err := json.Unmarshal(r.text, &v)
+	var at *json.SyntaxError
+	if !errors.As(err, &at) {
+		return Errorf(r.at(start), "no JSON")
 	}
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return nil, Pos{}, Errorf(r.at(len(r.text)), "the text ends inside a value")
+	if at.Error() == "unexpected end of JSON input" {
+		return Errorf(r.at(len(r.text)), "the text ends inside a value")
 	}
-	return nil, Pos{}, Errorf(r.at(start), "%v", err)
+	return Errorf(r.at(int(at.Offset)-1), "%s", at.Error())
 }
 
 func (r *reader) value(depth int) (*Node, error) {

@@ -182,8 +182,10 @@ func (l *linter) ignore(n *avsc.Node, p place) {
 		case !known(m.Key):
 			l.report(p, m.KeyPos, "L00", fmt.Sprintf("lint_ignore names no rule %s", m.Key), "name one of L01 to L18")
 		case len(strings.TrimSpace(m.Value.Text)) < 10:
-			l.found = append(l.found, schema.Finding{File: n.Pos.File, Line: m.KeyPos.Line, Column: m.KeyPos.Column, Rule: m.Key,
-				Message: "lint_ignore gives no reason", Remedy: "say in a few words why the rule doesn't hold here"})
+			l.found = append(l.found, schema.Finding{
+				File: n.Pos.File, Line: m.KeyPos.Line, Column: m.KeyPos.Column, Rule: m.Key,
+				Message: "lint_ignore gives no reason", Remedy: "say in a few words why the rule doesn't hold here",
+			})
 		}
 	}
 	if n.Kind != avsc.Object {

@@ -32,7 +32,7 @@ var doubling = map[string]bool{
 
 // pastTense says whether the last word of a verb is a past participle, and if
 // not, what the verb should be: place is placed, termination-rescind is
-// termination-rescinded, payed is paid.
+// termination-rescinded, losed is lost.
 func pastTense(verb string) (ok bool, suggestion string) {
 	head, word := "", verb
 	if i := strings.LastIndexByte(verb, '-'); i >= 0 {
@@ -45,7 +45,7 @@ func pastTense(verb string) (ok bool, suggestion string) {
 	}
 	stem, isPast := strings.CutSuffix(word, "ed")
 	if isPast && !notPast[word] {
-		for _, base := range []string{stem, stem + "e"} { // payed, losed
+		for _, base := range []string{stem, stem + "e"} { // sended, losed
 			if past, wrong := irregular[base]; wrong {
 				return false, head + past
 			}
@@ -58,19 +58,10 @@ func pastTense(verb string) (ok bool, suggestion string) {
 // base undoes the present forms: places and placing are place.
 func base(word string) string {
 	if stem, found := strings.CutSuffix(word, "ing"); found && len(stem) > 2 {
-		if irregular[stem] != "" || doubling[stem] {
-			return stem
-		}
-		if n := len(stem); stem[n-1] == stem[n-2] && (doubling[stem[:n-1]] || irregular[stem[:n-1]] != "") {
-			return stem[:n-1]
-		}
-		if endsLikeE(stem) {
-			return stem + "e"
-		}
-		return stem
+		return baseOfIng(stem)
 	}
 	for _, s := range []string{"s", "es"} {
-		if stem, found := strings.CutSuffix(word, s); found && (irregular[stem] != "" || doubling[stem]) {
+		if stem, found := strings.CutSuffix(word, s); found && listed(stem) {
 			return stem
 		}
 	}
@@ -82,6 +73,23 @@ func base(word string) string {
 	}
 	return word
 }
+
+// baseOfIng finds the verb of what stands before "ing": shipp is ship, plac is place.
+func baseOfIng(stem string) string {
+	n := len(stem)
+	if listed(stem) {
+		return stem
+	}
+	if stem[n-1] == stem[n-2] && listed(stem[:n-1]) {
+		return stem[:n-1]
+	}
+	if endsLikeE(stem) {
+		return stem + "e"
+	}
+	return stem
+}
+
+func listed(verb string) bool { return irregular[verb] != "" || doubling[verb] }
 
 // endsLikeE guesses whether a stem lost an e: plac, issu, creat, reserv.
 func endsLikeE(stem string) bool {

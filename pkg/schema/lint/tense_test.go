@@ -14,7 +14,7 @@ func TestPastTense(t *testing.T) {
 	}
 	for verb, want := range map[string]string{
 		"place": "placed", "places": "placed", "placing": "placed", "cancel": "cancelled", "ship": "shipped", "shipping": "shipped",
-		"pay": "paid", "payed": "paid", "paying": "paid", "losed": "lost", "send": "sent", "sends": "sent", "apply": "applied",
+		"pay": "paid", "sended": "sent", "paying": "paid", "losed": "lost", "send": "sent", "sends": "sent", "apply": "applied",
 		"applies": "applied", "edit": "edited", "deploy": "deployed", "need": "needed", "reservation-release": "reservation-released",
 		"succeed": "succeeded", "issuing": "issued", "creating": "created", "process": "processed", "reading": "read",
 		"passes": "passed", "goes": "gone", "closes": "closed", "winning": "won", "running": "run",
