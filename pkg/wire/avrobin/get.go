@@ -67,7 +67,7 @@ func GetDouble(v *float64, r *Reader) { *v = r.double() }
 // GetTime reads a long of logical type timestamp-micros, as UTC.
 func GetTime(v *time.Time, r *Reader) {
 	n := r.long()
-	if n < minMicros || n > maxMicros {
+	if n <= minMicros || n > maxMicros { // the first instant is Go's "not set"
 		r.fail(ErrMalformed, "time %d µs is not in the years 1 to 9999", n)
 	}
 	if r.err == nil {
