@@ -102,7 +102,7 @@ func TestHeldKey(t *testing.T) {
 		t.Errorf("of the held key %v are handled", got)
 	}
 	w.until("the copy is out", func() bool { return len(w.read("dlq."+w.group)) == 1 })
-	checkCopy(t, w, head, w.read("dlq."+w.group)[0])
+	checkCopy(t, w, head, w.read("dlq." + w.group)[0])
 
 	r.stop() // the memory of held keys must come back from the store
 	w.run()

@@ -15,37 +15,44 @@ import (
 
 const (
 	effectSlots   = 8                // calls at the same time, per partition
-	effectLook    = time.Second      // while some are to be called again
 	effectIdle    = 15 * time.Second // without being woken
 	effectTimeout = time.Minute      // of one call
 )
 
 // calls are the effects of one session that are being called.
 type calls struct {
-	mu      sync.Mutex
-	ids     map[int64]struct{}
-	keys    map[string]struct{} // causes: what follows from one correlation is called one after the other
-	pending bool                // some are to be called again later
-	wg      sync.WaitGroup
+	mu    sync.Mutex
+	ids   map[int64]struct{}
+	keys  map[string]struct{} // causes: what follows from one correlation is called one after the other
+	again map[int64]time.Time // those that are to be called again, and when
+	wg    sync.WaitGroup
+}
+
+// wait is how long there is nothing to do without being woken.
+func (c *calls) wait() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	wait := effectIdle
+	for _, at := range c.again {
+		wait = min(wait, max(time.Until(at), time.Millisecond))
+	}
+	return wait
 }
 
 // runEffects calls the outside for the transactions of this partition, after their
 // commit, also for those of former owners (promise: outside effects).
 func (s *session) runEffects(ctx context.Context) {
 	defer close(s.effectsDone)
-	c := &calls{ids: map[int64]struct{}{}, keys: map[string]struct{}{}}
+	c := &calls{ids: map[int64]struct{}{}, keys: map[string]struct{}{}, again: map[int64]time.Time{}}
 	defer c.wg.Wait()
 	for ctx.Err() == nil {
-		wait := effectIdle
+		wait := c.wait()
 		if err := s.callDue(ctx, c); err != nil && ctx.Err() == nil {
 			s.r.log.Warn("looking for effects", "topic", s.lease.Topic, "partition", s.lease.ID, "error", err)
-			wait = effectLook
+			wait = min(wait, s.r.o.Retry.Max)
+		} else {
+			wait = c.wait()
 		}
-		c.mu.Lock()
-		if c.pending {
-			wait = effectLook
-		}
-		c.mu.Unlock()
 		timer := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():
@@ -72,7 +79,6 @@ func (s *session) callDue(ctx context.Context, c *calls) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.pending = false
 	for _, e := range due {
 		var cause wire.Cause
 		if err := json.Unmarshal(e.Cause, &cause); err != nil {
@@ -84,12 +90,15 @@ func (s *session) callDue(ctx context.Context, c *calls) error {
 			continue
 		}
 		c.ids[e.ID], c.keys[cause.Correlation] = struct{}{}, struct{}{}
+		delete(c.again, e.ID)
 		c.wg.Go(func() {
 			again := s.effect(ctx, e, cause)
 			c.mu.Lock()
 			delete(c.ids, e.ID)
 			delete(c.keys, cause.Correlation)
-			c.pending = c.pending || again
+			if !again.IsZero() {
+				c.again[e.ID] = again
+			}
 			c.mu.Unlock()
 			poke(s.wakeEffects)
 		})
@@ -98,8 +107,8 @@ func (s *session) callDue(ctx context.Context, c *calls) error {
 }
 
 // effect makes one call: intent first, then the call, then what is true only after
-// it. It answers whether it is to be called again.
-func (s *session) effect(ctx context.Context, e once.Effect, cause wire.Cause) (again bool) {
+// it. It answers when it is to be called again, zero = not by this session.
+func (s *session) effect(ctx context.Context, e once.Effect, cause wire.Cause) (again time.Time) {
 	def, known := s.r.effects[e.Name]
 	log := s.r.log.With("effect", e.Name, "key", e.Key, "correlation_id", cause.Correlation, "request", cause.Request)
 	switch {
@@ -111,8 +120,7 @@ func (s *session) effect(ctx context.Context, e once.Effect, cause wire.Cause) (
 		return s.unsent(ctx, e, "the process ended during the call", once.EffectUnknown)
 	}
 	if err := s.owner.Intend(ctx, e.ID); err != nil {
-		s.fencedBy(err)
-		return true
+		return s.unwritten(e, err)
 	}
 	call, cancel := context.WithTimeout(ctx, effectTimeout)
 	err := contained(func() error { return def.Do(call, e.Key, e.Args) })
@@ -122,7 +130,7 @@ func (s *session) effect(ctx context.Context, e once.Effect, cause wire.Cause) (
 	case err == nil:
 		return s.complete(ctx, e, def, cause)
 	case ctx.Err() != nil:
-		return true // stays an intent: what became of it is not known
+		return time.Time{} // stays an intent: what became of it is not known
 	case errors.As(err, &rejected), def.Unknown == consumer.Ask && errors.Is(err, context.DeadlineExceeded):
 		log.Error("the effect needs a person", "error", err)
 		return s.unsent(ctx, e, err.Error(), once.EffectUnknown)
@@ -131,7 +139,8 @@ func (s *session) effect(ctx context.Context, e once.Effect, cause wire.Cause) (
 	return s.unsent(ctx, e, err.Error(), once.EffectPending)
 }
 
-func (s *session) unsent(ctx context.Context, e once.Effect, msg string, state once.EffectState) bool {
+// unsent writes down that a call failed.
+func (s *session) unsent(ctx context.Context, e once.Effect, msg string, state once.EffectState) (again time.Time) {
 	result := failedEffect
 	if state == once.EffectUnknown {
 		result = unknownEffect
@@ -139,15 +148,27 @@ func (s *session) unsent(ctx context.Context, e once.Effect, msg string, state o
 	s.r.m.effect(e.Name, result)
 	next := time.Now().Add(s.r.o.Retry.pause(e.Attempts + 1))
 	if err := s.owner.Failed(ctx, e.ID, next, bounded(msg), state); err != nil {
-		s.fencedBy(err)
-		return true
+		return s.unwritten(e, err)
 	}
-	return state == once.EffectPending
+	if state == once.EffectUnknown {
+		return time.Time{}
+	}
+	return next
+}
+
+// unwritten is a failure of the engine's own writing: the effect is looked at again.
+func (s *session) unwritten(e once.Effect, err error) (again time.Time) {
+	if fenced(err) {
+		s.finish(err)
+		return time.Time{}
+	}
+	s.r.log.Warn("writing down where an effect stands", "effect", e.Name, "key", e.Key, "error", err)
+	return time.Now().Add(s.r.o.Retry.pause(e.Attempts + 1))
 }
 
 // complete marks the effect as done together with what Done writes. The call is
 // made and is not repeated for a failure here, as long as the session lives.
-func (s *session) complete(ctx context.Context, e once.Effect, def consumer.Effect, cause wire.Cause) bool {
+func (s *session) complete(ctx context.Context, e once.Effect, def consumer.Effect, cause wire.Cause) (again time.Time) {
 	var leaves left
 	var done func(context.Context, once.Tx) error
 	if def.Done != nil {
@@ -167,9 +188,11 @@ func (s *session) complete(ctx context.Context, e once.Effect, def consumer.Effe
 			if leaves.facts > 0 {
 				poke(s.wakeRelay)
 			}
-			return leaves.effects > 0
-		case s.fencedBy(err) || ctx.Err() != nil:
-			return true
+			return time.Time{}
+		case fenced(err):
+			return s.unwritten(e, err)
+		case ctx.Err() != nil:
+			return time.Time{}
 		}
 		away := classify(err).away != ""
 		s.r.log.Warn("writing down that the effect is done", "effect", e.Name, "key", e.Key, "attempt", failures, "error", err)
@@ -178,12 +201,4 @@ func (s *session) complete(ctx context.Context, e once.Effect, def consumer.Effe
 		}
 		sleep(ctx, s.r.o.Retry.pause(failures))
 	}
-}
-
-func (s *session) fencedBy(err error) bool {
-	if fenced(err) {
-		s.finish(err)
-		return true
-	}
-	return false
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/sr"
 
@@ -79,7 +80,35 @@ func (s *script) called() []string {
 
 func newWorld(t testing.TB, partitions int32) *world {
 	t.Helper()
+	return newWorldOn(t, devtest.Parts(t), partitions)
+}
+
+// newLooseWorld is newWorld on a broker that may do what the embedded one forbids:
+// transactions, deleting records, and short sessions.
+func newLooseWorld(t testing.TB, partitions int32) *world {
+	t.Helper()
 	set := devtest.Parts(t)
+	if !set.Real {
+		cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.GroupMinSessionTimeout(500*time.Millisecond))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(cluster.Close)
+		set.Brokers = cluster.ListenAddrs()
+	}
+	return newWorldOn(t, set, partitions)
+}
+
+// session is how soon the broker drops a silent member of a loose world.
+func (w *world) session() time.Duration {
+	if w.set.Real {
+		return 6 * time.Second
+	}
+	return time.Second
+}
+
+func newWorldOn(t testing.TB, set devtest.Set, partitions int32) *world {
+	t.Helper()
 	w := &world{t: t, set: set, registry: set.RegistryURL, group: devtest.Unique(t, "g"), in: devtest.Unique(t, "in"), out: devtest.Unique(t, "out")}
 	set.CreateTopics(t, partitions, w.in)
 	set.CreateTopics(t, 1, w.out, "dlq."+w.group)
@@ -418,4 +447,22 @@ func words(entity string, from, to int, prefix string) []string {
 		all = append(all, fmt.Sprintf("%s:%s%d", entity, prefix, i))
 	}
 	return all
+}
+
+type (
+	cancelled = order.CancelledV1
+	placedV1  = order.PlacedV1
+	placedV2  = order.PlacedV2
+
+	placedV1Item = order.PlacedV1Item
+)
+
+func deleteRecords(ctx context.Context, admin *kadm.Client, topic string, below int64) error {
+	offsets := kadm.Offsets{}
+	offsets.Add(kadm.Offset{Topic: topic, Partition: 0, At: below})
+	done, err := admin.DeleteRecords(ctx, offsets)
+	if err != nil {
+		return err
+	}
+	return done.Error()
 }

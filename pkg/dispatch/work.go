@@ -142,6 +142,10 @@ func (s *session) judge(ctx context.Context, l *lane, t *task, err error) outcom
 		return outcome{again: s.r.o.Retry.pause(t.tries)}
 	}
 	t.blame(f)
+	var thrown *panicError
+	if errors.As(err, &thrown) {
+		s.r.log.Error("the handler panicked", s.attrs(t, "panic", thrown.what, "stack", string(thrown.stack))...)
+	}
 	switch {
 	case f.class == classLater:
 		t.row.State, t.row.NextAt = once.Wait, f.at
@@ -237,7 +241,10 @@ func (s *session) attrs(t *task, more ...any) []any {
 }
 
 // panicError is a handler that panicked or called runtime.Goexit.
-type panicError struct{ what string }
+type panicError struct {
+	what  string
+	stack []byte // for the log; a reason must stay short
+}
 
 // Error says what was thrown.
 func (e *panicError) Error() string { return e.what }
@@ -254,10 +261,10 @@ func contained(fn func() error) (err error) {
 				return
 			}
 			if p := recover(); p != nil {
-				err = &panicError{fmt.Sprintf("panic: %v\n%s", p, debug.Stack())}
+				err = &panicError{fmt.Sprintf("panic: %v", p), debug.Stack()}
 				return
 			}
-			err = &panicError{"the handler ended its goroutine (runtime.Goexit)"}
+			err = &panicError{what: "the handler ended its goroutine (runtime.Goexit)"}
 		}()
 		err = fn()
 		returned = true
