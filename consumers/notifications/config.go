@@ -1,0 +1,78 @@
+package notifications
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/mail"
+	"net/url"
+	"strconv"
+	"strings"
+)
+
+// Config is groups.notifications of the configuration.
+type Config struct {
+	Mail     string `yaml:"mail"`     // smtp://host:port, smtps://host:port or dir:PATH
+	From     string `yaml:"from"`     // sender of all mail
+	User     string `yaml:"user"`     // for SMTP; "" = none
+	Password string `yaml:"password"` // env:NAME or file:PATH
+}
+
+// Defaults keeps mail in files below the data folder.
+func (c *Config) Defaults(dataDir string) {
+	c.Mail, c.From = "dir:"+dataDir+"/mail", "shop@localhost.localdomain"
+}
+
+// Validate checks where mail goes.
+func (c *Config) Validate() error {
+	_, err := c.route()
+	if _, bad := mail.ParseAddress(c.From); bad != nil {
+		err = errors.Join(err, fmt.Errorf("from %q: want an e-mail address", c.From))
+	}
+	if c.User == "" && c.Password != "" {
+		err = errors.Join(err, errors.New("password: is set without user"))
+	}
+	return err
+}
+
+// route is where mail goes: a folder, or a server.
+type route struct {
+	folder   string
+	host     string
+	port     int
+	implicit bool // TLS from the start
+}
+
+func (c *Config) route() (route, error) {
+	want := fmt.Errorf("mail %q: want smtp://host:port, smtps://host:port or dir:PATH", c.Mail)
+	if dir, ok := strings.CutPrefix(c.Mail, "dir:"); ok {
+		if dir == "" {
+			return route{}, want
+		}
+		return route{folder: dir}, nil
+	}
+	u, err := url.Parse(c.Mail)
+	if err != nil || (u.Scheme != "smtp" && u.Scheme != "smtps") || u.Hostname() == "" || (u.Path != "" && u.Path != "/") || u.RawQuery != "" {
+		return route{}, want
+	}
+	if u.User != nil {
+		return route{}, errors.New("mail: name user and password by keys of their own, not in the address")
+	}
+	r := route{host: u.Hostname(), port: 25, implicit: u.Scheme == "smtps"}
+	if r.implicit {
+		r.port = 465
+	}
+	if p := u.Port(); p != "" {
+		if r.port, err = strconv.Atoi(p); err != nil || r.port < 1 || r.port > 65535 {
+			return route{}, want
+		}
+	}
+	return r, nil
+}
+
+// local tells whether the server is on this machine, where a password may travel
+// unencrypted.
+func (r route) local() bool {
+	ip := net.ParseIP(r.host)
+	return r.host == "localhost" || (ip != nil && ip.IsLoopback())
+}
