@@ -11,6 +11,7 @@ import (
 
 	"github.com/eventspine/spine/pkg/app/books"
 	"github.com/eventspine/spine/pkg/app/config"
+	"github.com/eventspine/spine/pkg/intake"
 	"github.com/eventspine/spine/pkg/topic"
 )
 
@@ -34,9 +35,13 @@ func (a *cli) newAuditCmd() *cobra.Command {
 					return err
 				}
 			}
-			result, err := a.audit(cmd.Context(), l, group, from, nil)
+			stock, err := a.stock(cmd.Context(), l, from)
 			if err != nil {
 				return err
+			}
+			result := books.Balance(stock)
+			if group != "" {
+				result.Rows = slices.DeleteFunc(result.Rows, func(r books.Row) bool { return r.Group != group })
 			}
 			if err := a.print(result, func(w *table) { showBooks(w, result) }); err != nil {
 				return err
@@ -68,20 +73,19 @@ func sinceTime(s string, now time.Time) (time.Time, error) {
 	return time.Time{}, usage("--since %s: want a duration such as 2h, a day such as 2026-03-14, or RFC 3339", s)
 }
 
-// audit collects and compares. accepted are deliveries answered 2xx, where the
-// caller has counted them.
-func (a *cli) audit(ctx context.Context, l *config.Loaded, group string, since time.Time, accepted map[string]string) (_ books.Result, err error) {
+// stock collects the books of the fleet.
+func (a *cli) stock(ctx context.Context, l *config.Loaded, since time.Time) (_ books.Stock, err error) {
 	conf, err := kafka(l)
 	if err != nil {
-		return books.Result{}, err
+		return books.Stock{}, err
 	}
 	client, err := conf.Options()
 	if err != nil {
-		return books.Result{}, err
+		return books.Stock{}, err
 	}
 	_, topics, err := a.fleet.contracts()
 	if err != nil {
-		return books.Result{}, err
+		return books.Stock{}, err
 	}
 	o := books.Options{Client: client, Since: since, Topics: factTopics(topics)}
 	for _, system := range a.fleet.systems() {
@@ -90,7 +94,7 @@ func (a *cli) audit(ctx context.Context, l *config.Loaded, group string, since t
 	dbs := &stores{l: l}
 	defer func() { err = errors.Join(err, dbs.close()) }()
 	if o.Translate, err = a.source(ctx, dbs, translateName); err != nil {
-		return books.Result{}, err
+		return books.Stock{}, err
 	}
 	for _, g := range a.fleet.Groups {
 		src, err := a.source(ctx, dbs, g.Name)
@@ -98,20 +102,20 @@ func (a *cli) audit(ctx context.Context, l *config.Loaded, group string, since t
 			continue // it has never run
 		}
 		if err != nil {
-			return books.Result{}, err
+			return books.Stock{}, err
 		}
 		o.Groups = append(o.Groups, src)
 	}
 	stock, err := books.Collect(ctx, o)
 	if err != nil {
-		return books.Result{}, err
+		return books.Stock{}, err
 	}
-	stock.Accepted = accepted
-	result := books.Balance(stock)
-	if group != "" {
-		result.Rows = slices.DeleteFunc(result.Rows, func(r books.Row) bool { return r.Group != group })
+	spooled, err := intake.Spooled(ctx, l.Intake.Spool)
+	stock.Spooled = map[string]bool{}
+	for _, id := range spooled {
+		stock.Spooled[id] = true
 	}
-	return result, nil
+	return stock, err
 }
 
 func factTopics(topics *topic.Set) []string {

@@ -159,7 +159,7 @@ func groupOf(ctx context.Context, dbs *stores, admin *kadm.Client, name string) 
 	if err != nil {
 		return g, err
 	}
-	g.Handled, g.Waiting, g.Dead, g.HeldKeys, g.Outgoing = counts.Handled, counts.Waiting, counts.Dead, counts.HeldKeys, counts.Outgoing
+	g.Handled, g.Waiting, g.Dead, g.Outgoing = counts.Handled, counts.Waiting, counts.Dead, counts.Outgoing
 	g.Effects = effectCounts{counts.EffectsDone, counts.EffectsOpen, counts.EffectsUnknown}
 	owned, err := store.Ownerships(ctx)
 	if err != nil {
@@ -200,7 +200,7 @@ func (g *groupInfo) positions(ctx context.Context, admin *kadm.Client, owned []o
 				p.LagSeconds = max(0, time.Since(at).Seconds())
 			}
 		}
-		g.Lag += p.Lag
+		g.Lag, g.HeldKeys = g.Lag+p.Lag, g.HeldKeys+p.HeldKeys
 		g.LagSeconds = max(g.LagSeconds, p.LagSeconds)
 		g.Partitions = append(g.Partitions, p)
 	}

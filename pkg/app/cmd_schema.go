@@ -10,6 +10,7 @@ import (
 
 	"github.com/eventspine/spine/pkg/schema"
 	"github.com/eventspine/spine/pkg/schema/gen"
+	"github.com/eventspine/spine/pkg/schema/lint"
 )
 
 func (a *cli) newSchemaCmd() *cobra.Command {
@@ -18,7 +19,7 @@ func (a *cli) newSchemaCmd() *cobra.Command {
 	cmd.PersistentFlags().StringVar(&dir, "dir", "schemas", "folder of the .avsc files")
 	cmd.AddCommand(
 		a.newFindingsCmd("lint", "Check the files against the rules L01 to L18", func() ([]schema.Finding, error) {
-			return schema.Lint(a.fleet.roots(dir)...)
+			return lint.Check(a.fleet.roots(dir)...)
 		}, &dir),
 		a.newFindingsCmd("compat", "Check the files against all frozen revisions, in both directions", func() ([]schema.Finding, error) {
 			return schema.CheckReleased(a.fleet.roots(dir)...)

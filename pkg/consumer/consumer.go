@@ -46,6 +46,15 @@ type Group struct {
 	// against what is marked as handled: an id that stands twice is doubled, an id that
 	// was not handled is a phantom. nil = the tables don't say.
 	Ledger map[string]string
+	// Reports are tables for people, shown at the end of a demo.
+	Reports []Report
+}
+
+// Report is a question that a group's own tables answer: a query whose columns are
+// shown as they are named.
+type Report struct {
+	Title string
+	Query string
 }
 
 // Handler is a reaction to one fact; On makes it.

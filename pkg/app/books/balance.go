@@ -26,6 +26,7 @@ type Event struct {
 	Key      string
 	Cause    string // ce_causationid
 	Sequence string
+	Request  string // of the call over HTTP in which it began
 	First    Place
 	Copies   int  // records that carry the id
 	Changed  bool // two of them differ in content
@@ -34,9 +35,20 @@ type Event struct {
 // Delivery is one id of a raw topic.
 type Delivery struct {
 	System, Instance string
+	Received         time.Time
+	Request          string
 	First            Place
 	Copies           int
 }
+
+// Outcome is what translate made of a delivery.
+type Outcome struct {
+	Kind  string // in translate's words: facts, no_fact, stale, duplicate …
+	Facts int
+}
+
+// DuplicateDelivery is the outcome of a delivery in which nothing was new.
+const DuplicateDelivery = "duplicate"
 
 // Handled is one id that a group has handled.
 type Handled struct {
@@ -62,7 +74,7 @@ type Stock struct {
 	Accepted   map[string]string    // delivery id → instance, as answered over HTTP; nil = not known
 	Spooled    map[string]bool      // deliveries that wait in the spool
 	Deliveries map[string]*Delivery // raw topics
-	Outcomes   map[string]int       // delivery id → facts that translate made of it
+	Outcomes   map[string]Outcome   // by delivery id
 	Events     map[string]*Event    // fact topics
 	Translate  Group
 	Groups     []Group
@@ -169,7 +181,7 @@ func (r *Result) deliveries(s Stock) {
 		switch {
 		case s.Translate.Dead[id]:
 			at.Dead++
-		case handled && s.Outcomes[id] > 0:
+		case handled && s.Outcomes[id].Facts > 0:
 			at.Translated++
 		case handled:
 			at.NoFact++

@@ -34,7 +34,7 @@ type Options struct {
 // Collect reads what stands in Kafka and in the databases. Databases are read after
 // Kafka, so that what is handled meanwhile is no finding.
 func Collect(ctx context.Context, o Options) (Stock, error) {
-	s := Stock{Deliveries: map[string]*Delivery{}, Events: map[string]*Event{}, Outcomes: map[string]int{}}
+	s := Stock{Deliveries: map[string]*Delivery{}, Events: map[string]*Event{}, Outcomes: map[string]Outcome{}}
 	if err := o.stream(ctx, &s); err != nil {
 		return Stock{}, err
 	}
@@ -74,7 +74,7 @@ func (o Options) stream(ctx context.Context, s *Stock) error {
 		}
 		place := Place{Topic: strings.Clone(r.Topic), Partition: r.Partition, Offset: r.Offset}
 		if raw[r.Topic] {
-			s.delivery(id, h["ce_source"], place)
+			s.delivery(id, h, place)
 			return nil
 		}
 		sum := fnv.New64a()
@@ -85,7 +85,7 @@ func (o Options) stream(ctx context.Context, s *Stock) error {
 		if e == nil {
 			s.Events[id] = &Event{
 				Type: h["ce_type"], Source: h["ce_source"], Key: string(r.Key), Cause: h["ce_causationid"],
-				Sequence: h["ce_sequence"], First: place, Copies: 1,
+				Sequence: h["ce_sequence"], Request: h["spine_request"], First: place, Copies: 1,
 			}
 			contents[id] = sum.Sum64()
 			return nil
@@ -100,19 +100,20 @@ func (o Options) stream(ctx context.Context, s *Stock) error {
 	return nil
 }
 
-func (s *Stock) delivery(id, source string, place Place) {
+func (s *Stock) delivery(id string, h map[string]string, place Place) {
 	if d := s.Deliveries[id]; d != nil {
 		d.Copies++
 		return
 	}
-	system, instance, _ := strings.Cut(source, "/")
-	s.Deliveries[id] = &Delivery{System: system, Instance: instance, First: place, Copies: 1}
+	system, instance, _ := strings.Cut(h["ce_source"], "/")
+	received, _ := time.Parse(time.RFC3339Nano, h["ce_time"]) //nolint:errcheck // a wrong time is a dead letter, and has no latency
+	s.Deliveries[id] = &Delivery{System: system, Instance: instance, Received: received, Request: h["spine_request"], First: place, Copies: 1}
 }
 
 func headers(r *kgo.Record) map[string]string {
 	h := make(map[string]string, len(r.Headers))
 	for _, header := range r.Headers {
-		if strings.HasPrefix(header.Key, "ce_") {
+		if strings.HasPrefix(header.Key, "ce_") || header.Key == "spine_request" {
 			h[header.Key] = string(header.Value)
 		}
 	}
@@ -185,19 +186,19 @@ func counts(ctx context.Context, db *sql.DB, query string) (map[string]int, erro
 }
 
 // outcomes reads what translate made of each delivery.
-func outcomes(ctx context.Context, db *once.DB, into map[string]int) error {
-	rows, err := db.SQL().QueryContext(ctx, `SELECT delivery_id, facts FROM translate_outcomes`)
+func outcomes(ctx context.Context, db *once.DB, into map[string]Outcome) error {
+	rows, err := db.SQL().QueryContext(ctx, `SELECT delivery_id, outcome, facts FROM translate_outcomes`)
 	if err != nil {
 		return fmt.Errorf("reading the outcomes of translate: %w", err)
 	}
 	defer rows.Close()
 	for rows.Next() {
 		var id string
-		var facts int
-		if err := rows.Scan(&id, &facts); err != nil {
+		var o Outcome
+		if err := rows.Scan(&id, &o.Kind, &o.Facts); err != nil {
 			return err
 		}
-		into[id] = facts
+		into[id] = o
 	}
 	return rows.Err()
 }

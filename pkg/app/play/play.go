@@ -21,7 +21,7 @@ import (
 type Options struct {
 	URL     string // of the intake, "http://127.0.0.1:8080"
 	Rate    int    // requests a second; 0 = as fast as they are answered
-	Workers int    // requests at a time; 0 = 8
+	Workers int    // requests at a time; 0 = 64
 	// Progress is called after each answer; nil = nobody looks.
 	Progress func(sent int)
 	Retry    bool // send again what was not answered at all, or with 5xx, as vendors do
@@ -59,7 +59,7 @@ type player struct {
 // time, as a vendor's do: order is never promised by the sender.
 func Send(ctx context.Context, calls iter.Seq[producer.Call], o Options) (Report, error) {
 	if o.Workers == 0 {
-		o.Workers = 8
+		o.Workers = 64
 	}
 	p := &player{
 		Options: o,

@@ -1,0 +1,228 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/eventspine/spine/pkg/app/config"
+	"github.com/eventspine/spine/pkg/app/play"
+	"github.com/eventspine/spine/pkg/app/serve"
+	"github.com/eventspine/spine/pkg/devstack"
+	"github.com/eventspine/spine/pkg/event"
+	"github.com/eventspine/spine/pkg/intake"
+	"github.com/eventspine/spine/pkg/producer"
+)
+
+// demoFlags are the flags of the demo.
+type demoFlags struct {
+	orders, rate int
+	seed         uint64
+	keep         string
+}
+
+func (a *cli) newDemoCmd() *cobra.Command {
+	var f demoFlags
+	cmd := &cobra.Command{
+		Use:   "demo",
+		Short: "Play a signed trading day through every role on embedded parts, then check the books",
+		Long: "Play a signed trading day over real HTTP through every role, on embedded parts in a fresh folder,\n" +
+			"show what became of it, and check the books by id. Exits 0 only if they balance.",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if f.orders < 1 {
+				return usage("--orders %d: want 1 or more", f.orders)
+			}
+			if !cmd.Flags().Changed("log-level") && !cmd.InheritedFlags().Changed("log-level") {
+				a.logLevel = "error" // dead letters are part of the show: the table tells of them
+			}
+			return a.demo(cmd.Context(), f)
+		},
+	}
+	cmd.Flags().IntVar(&f.orders, "orders", 200, "orders of the day, about")
+	cmd.Flags().IntVar(&f.rate, "rate", 0, "deliveries a second; 0 = as fast as they are answered")
+	cmd.Flags().Uint64Var(&f.seed, "seed", 1, "the same seed plays the same day")
+	cmd.Flags().StringVar(&f.keep, "keep", "", "keep the data in this folder, which must be new or empty")
+	return cmd
+}
+
+// demo starts the parts and roles, plays, waits until all is done, and tells.
+func (a *cli) demo(ctx context.Context, f demoFlags) (err error) {
+	remove, err := a.demoFolder(f.keep)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, remove()) }()
+	log, err := a.logger()
+	if err != nil {
+		return err
+	}
+	a.configFile = os.DevNull // the demo plays its own shops, whatever stands in spine.yaml
+	begun := time.Now()
+	say := newProgress(a.Stderr)
+	defer say.end()
+	say.step("starting the embedded parts; " + devstack.Notice)
+	e, err := a.startEmbedded(ctx, listeners{"127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, e.Close()) }()
+	var result demoResult
+	err = a.running(ctx, e.config, func(ctx context.Context, at serve.Addresses) error {
+		result, err = a.playDay(ctx, f, e.config, at, say, log)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	say.end()
+	result.ElapsedMS = time.Since(begun).Milliseconds()
+	return a.tell(result)
+}
+
+// demoFolder makes the fresh folder.
+func (a *cli) demoFolder(keep string) (remove func() error, err error) {
+	if keep == "" {
+		a.dataDir, err = os.MkdirTemp("", "spine-demo-")
+		return func() error { return os.RemoveAll(a.dataDir) }, err
+	}
+	if err := os.MkdirAll(keep, 0o700); err != nil {
+		return nil, fmt.Errorf("--keep: %w", err)
+	}
+	entries, err := os.ReadDir(keep)
+	if err != nil {
+		return nil, fmt.Errorf("--keep: %w", err)
+	}
+	if len(entries) > 0 {
+		return nil, usage("--keep %s: the folder is not empty", keep)
+	}
+	a.dataDir, err = filepath.Abs(keep)
+	return func() error { return nil }, err
+}
+
+// running runs every role while fn works, and ends them when it returns.
+func (a *cli) running(ctx context.Context, l *config.Loaded, fn func(context.Context, serve.Addresses) error) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	roles, err := a.roles(nil)
+	if err != nil {
+		return err
+	}
+	ready, ended := make(chan serve.Addresses, 1), make(chan error, 1)
+	go func() {
+		ended <- a.serve(ctx, l, roles, 20*time.Second, func(at serve.Addresses) { ready <- at })
+	}()
+	select {
+	case err := <-ended:
+		return errors.Join(errors.New("the roles ended while starting"), err)
+	case at := <-ready:
+		err := fn(ctx, at)
+		stop()
+		return errors.Join(err, <-ended)
+	}
+}
+
+// playDay sends the day and counts what became of it.
+func (a *cli) playDay(ctx context.Context, f demoFlags, l *config.Loaded, at serve.Addresses, say *progress, log *slog.Logger) (demoResult, error) {
+	calls, shops, err := a.day(f, l)
+	if err != nil {
+		return demoResult{}, err
+	}
+	say.step(fmt.Sprintf("playing a day of about %d orders in %d shops, over HTTP at %s", f.orders, shops, at.Intake))
+	report, err := play.Send(ctx, calls, play.Options{
+		URL: "http://" + at.Intake, Rate: f.rate, Progress: func(sent int) { say.count("deliveries sent", sent, 0) },
+	})
+	if err != nil {
+		return demoResult{}, fmt.Errorf("playing the day: %w", err)
+	}
+	say.step("waiting until every group is done")
+	if err := a.settle(ctx, l, say); err != nil {
+		return demoResult{}, err
+	}
+	say.step("checking the books, by id")
+	log.DebugContext(ctx, "day is played", "sent", report.Sent)
+	return a.demoResult(ctx, l, report)
+}
+
+// day joins the days of all adapters that have one.
+func (a *cli) day(f demoFlags, l *config.Loaded) (iter.Seq[producer.Call], int, error) {
+	var days []iter.Seq[producer.Call]
+	all := 0
+	for _, adapter := range a.fleet.Adapters {
+		if adapter.Day.Calls == nil {
+			continue
+		}
+		var shops []producer.Shop
+		for _, in := range adapter.Day.Instances {
+			secrets, err := l.Secrets(in.String())
+			if err != nil || len(secrets) == 0 {
+				return nil, 0, errors.Join(fmt.Errorf("no secret of %s", in), err)
+			}
+			shops = append(shops, producer.Shop{Instance: settings(l, in), Secret: secrets[0]})
+		}
+		all += len(shops)
+		days = append(days, adapter.Day.Calls(f.seed, f.orders, shops))
+	}
+	if len(days) == 0 {
+		return nil, 0, errors.New("no adapter of this binary plays a day")
+	}
+	return func(yield func(producer.Call) bool) {
+		for _, day := range days {
+			for call := range day {
+				if !yield(call) {
+					return
+				}
+			}
+		}
+	}, all, nil
+}
+
+func settings(l *config.Loaded, in event.Instance) event.Instance {
+	return l.InstanceSettings()[in.String()]
+}
+
+// settle waits until nothing is on its way: the spool is empty, every group is at
+// the end of its topics, and nothing is outgoing or waits to be tried again.
+func (a *cli) settle(ctx context.Context, l *config.Loaded, say *progress) error {
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for quiet := 0; quiet < 2; { // twice: what one group publishes is another's input
+		left, err := a.leftToDo(ctx, l)
+		if err != nil {
+			return err
+		}
+		if quiet++; left > 0 {
+			quiet = 0
+		}
+		say.count("steps left", int(left), 0)
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
+	return nil
+}
+
+func (a *cli) leftToDo(ctx context.Context, l *config.Loaded) (int64, error) {
+	spooled, err := intake.Spooled(ctx, l.Intake.Spool)
+	if err != nil {
+		return 0, err
+	}
+	left := int64(len(spooled))
+	infos, err := a.groupInfos(ctx, a.fleet.groupNames())
+	if err != nil {
+		return 0, err
+	}
+	for _, g := range infos {
+		left += g.Lag + int64(g.Outgoing+g.Effects.Open)
+	}
+	return left, nil
+}
