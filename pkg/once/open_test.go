@@ -8,7 +8,9 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
+	"testing/fstest"
 
 	"github.com/eventspine/spine/pkg/once"
 	"github.com/eventspine/spine/pkg/once/database"
@@ -133,4 +135,39 @@ func TestReopen(t *testing.T) {
 	if got, err := own(t, db).Do(t.Context(), item(0), nothing); got != once.DuplicateDelivery || err != nil {
 		t.Errorf("after opening again: %v, %v", got, err)
 	}
+}
+
+// Several processes may start at once on a fresh database, with their groups.
+func TestConcurrentStarts(t *testing.T) {
+	t.Parallel()
+	files := fstest.MapFS{"00001_stock.sql": {Data: []byte("-- +goose Up\nCREATE TABLE stock_levels (sku TEXT);\n")}}
+	for name, url := range map[string]func(testing.TB) string{"sqlite": oncetest.SQLiteURL, "chosen": oncetest.URL} {
+		for round := range 5 {
+			t.Run(name+strconv.Itoa(round), func(t *testing.T) {
+				t.Parallel()
+				start(t, url(t), files)
+			})
+		}
+	}
+}
+
+func start(t *testing.T, url string, files fs.FS) {
+	t.Helper()
+	var wg sync.WaitGroup
+	for range 6 {
+		wg.Go(func() {
+			db, err := once.Open(t.Context(), once.Options{URL: url, MaxConnections: 2})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if err := db.Migrate(t.Context(), "stock", files); err != nil {
+				t.Error(err)
+			}
+			if err := db.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
 }

@@ -230,9 +230,6 @@ func (t *transaction) handledAt(ctx context.Context, eventID string) (inboxPlace
 // (promise: not lost). It never goes backwards.
 func (o *Owner) Advance(ctx context.Context, next int64) error {
 	return o.write(ctx, -1, func(ctx context.Context, t *transaction) error {
-		if next <= t.next {
-			return nil
-		}
 		_, err := t.ExecContext(ctx, `UPDATE spine_ownership SET next_offset = $1, updated_at = $2
 			WHERE id = $3 AND next_offset < $1`, next, micros(t.now), o.id)
 		if err != nil {

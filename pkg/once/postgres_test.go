@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"net/url"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -424,30 +423,4 @@ func (p *proxy) stop() {
 		_ = c.Close()
 	}
 	p.conns = nil
-}
-
-// Several processes may start at once on a fresh database.
-func TestConcurrentStarts(t *testing.T) {
-	t.Parallel()
-	for _, dsn := range []func(testing.TB) string{oncetest.SQLiteURL, oncetest.URL} {
-		dsn := dsn(t)
-		name, _, _ := strings.Cut(dsn, ":")
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			var wg sync.WaitGroup
-			for range 5 {
-				wg.Go(func() {
-					db, err := once.Open(t.Context(), once.Options{URL: dsn})
-					if err != nil {
-						t.Error(err)
-						return
-					}
-					if err := db.Close(); err != nil {
-						t.Error(err)
-					}
-				})
-			}
-			wg.Wait()
-		})
-	}
 }

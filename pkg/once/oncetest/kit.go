@@ -114,6 +114,7 @@ func Run(t *testing.T, open func(testing.TB) *once.DB) {
 		{"a spill is all or nothing", spillAtomic},
 		{"later events of a held key append", appended},
 		{"a key drains in order", drains},
+		{"an append meets the end of its key", appendMeetsDrain},
 		{"a dead head blocks until it is redriven", redriven},
 		{"rows that hold nothing are tried alone", released},
 		{"any sequence of moves keeps a key in order", anyMoves},
@@ -194,7 +195,7 @@ func deadCopy(offset int64) once.Outgoing {
 	return once.Outgoing{Kind: once.OutDeadLetter, Record: r}
 }
 
-// noted is a handler that leaves one row of its own, one fact and one effect.
+// notes makes handlers that leave one row of their own, one fact and one effect.
 func (k *kit) notes() func(offset int64) func(context.Context, once.Tx) error {
 	k.Helper()
 	_, err := k.db.SQL().ExecContext(k.ctx(), `CREATE TABLE notes (note BIGINT NOT NULL)`)

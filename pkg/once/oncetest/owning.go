@@ -242,7 +242,6 @@ func advance(k *kit) {
 	}
 	k.ok(o.Advance(k.ctx(), 9))
 	k.ok(o.Advance(k.ctx(), 8))
-	k.ok(o.Advance(k.ctx(), 9))
 	if next, found, err := k.store.NextOffset(k.ctx(), topic, 0); next != 9 || !found || err != nil {
 		k.Errorf("stored: %d, %v, %v; want 9", next, found, err)
 	}

@@ -110,7 +110,7 @@ func readSide(k *kit) {
 	k.ok(err)
 	want := []once.Ownership{
 		{Topic: topic, Waiting: 3, Dead: 1, HeldKeys: 3, Outgoing: 1},
-		{Topic: "payments", Partition: 2, NextOffset: 41},
+		{Topic: "payments", Partition: 2, StartOffset: 40, NextOffset: 41},
 	}
 	if diff := cmp.Diff(want, list, cmpopts.IgnoreFields(once.Ownership{}, "UpdatedAt")); diff != "" {
 		k.Error(diff)

@@ -118,6 +118,28 @@ func drains(k *kit) {
 	}
 }
 
+// appendMeetsDrain: the last row of a key goes while the next one comes, which must
+// not be left behind a head that is gone.
+func appendMeetsDrain(k *kit) {
+	o := k.own(0)
+	for i := int64(0); i < 60; i += 2 {
+		k.ok(o.Spill(k.ctx(), row("k", i, once.Wait), nil, nil))
+		heads := k.heads(o)
+		if len(heads) != 1 {
+			k.Fatalf("heads at %d: %v", i, offsetsOf(heads))
+		}
+		come := make(chan error, 1)
+		go func() { come <- o.Append(k.ctx(), rec("k", i+1), eventID(i+1)) }()
+		k.do(o, waiting(heads[0]), nothing, once.Handled)
+		k.ok(<-come)
+		heads = k.heads(o)
+		if diff := cmp.Diff([]int64{i + 1}, offsetsOf(heads)); diff != "" {
+			k.Fatalf("round %d: %s", i/2, diff)
+		}
+		k.do(o, waiting(heads[0]), nothing, once.Handled)
+	}
+}
+
 func redriven(k *kit) {
 	o := k.own(0)
 	k.ok(o.Spill(k.ctx(), row("k", 0, once.Wait), []once.Row{row("k", 1, once.Wait)}, nil))
