@@ -95,8 +95,9 @@ func (c *Codec) encode(ctx context.Context, topic string, e event.Event, fact ev
 	if err := agree(rec, m); err != nil {
 		return nil, err
 	}
-	if !e.RecordedAt.Equal(m.RecordedAt) || e.Test != m.Test {
-		return nil, fmt.Errorf("meta says recorded at %s, test %t; the envelope %s, %t", m.RecordedAt, m.Test, e.RecordedAt, e.Test)
+	if !e.OccurredAt.Equal(m.OccurredAt) || !e.RecordedAt.Equal(m.RecordedAt) || e.Test != m.Test {
+		return nil, fmt.Errorf("meta says %s, recorded %s, test %t; the envelope %s, %s, %t",
+			m.OccurredAt, m.RecordedAt, m.Test, e.OccurredAt, e.RecordedAt, e.Test)
 	}
 	var err error
 	rec.Value, err = c.value(ctx, x)
