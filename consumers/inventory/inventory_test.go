@@ -206,6 +206,7 @@ func TestUnknownScope_isRejected(t *testing.T) {
 // what is announced adds up to it.
 func TestInterleavings_endEqual(t *testing.T) {
 	t.Parallel()
+	k := grouptest.SQLite(t, group(t, false, "A@wms/east=3", "A@wms/west=9", "B@wms/west=9"))
 	rapid.Check(t, func(r *rapid.T) {
 		o := anOrder("1", grouptest.Line{ID: "a", SKU: "A", Quantity: "5", Price: "1"}, grouptest.Line{ID: "b", SKU: "B", Quantity: "3", Price: "1"})
 		type input struct {
@@ -232,9 +233,10 @@ func TestInterleavings_endEqual(t *testing.T) {
 		}
 		var first []string
 		for range 3 {
-			k := grouptest.SQLite(t, group(t, false, "A@wms/east=3", "A@wms/west=9", "B@wms/west=9"))
+			k.Reset(t)
 			balance := map[string]int64{}
-			for _, in := range rapid.Permutation(inputs).Draw(r, "arrival") {
+			for _, i := range rapid.Permutation(indexes(len(inputs))).Draw(r, "arrival") {
+				in := inputs[i]
 				out, err := k.Handle(t.Context(), in.e, in.f)
 				if err != nil {
 					r.Fatal(err)
@@ -267,7 +269,6 @@ func TestInterleavings_endEqual(t *testing.T) {
 					r.Fatalf("%s: facts add up to %s", row, announced)
 				}
 			}
-			_ = k.DB.Close()
 		}
 	})
 }
@@ -275,8 +276,9 @@ func TestInterleavings_endEqual(t *testing.T) {
 // Many orders for one article never reserve more than there is.
 func TestNeverBelowZero(t *testing.T) {
 	t.Parallel()
+	k := grouptest.SQLite(t, group(t, false, "A@wms/east=4", "A@wms/west=3"))
 	rapid.Check(t, func(r *rapid.T) {
-		k := grouptest.SQLite(t, group(t, false, "A@wms/east=4", "A@wms/west=3"))
+		k.Reset(t)
 		var orders []grouptest.Order
 		for i := range rapid.IntRange(1, 12).Draw(r, "steps") {
 			if len(orders) > 0 && rapid.Bool().Draw(r, "cancel") {
@@ -299,7 +301,6 @@ func TestNeverBelowZero(t *testing.T) {
 		if parts := strings.Split(sums[0], "|"); parts[0] != parts[1] {
 			r.Fatalf("levels hold %s, reservations %s", parts[0], parts[1])
 		}
-		_ = k.DB.Close()
 	})
 }
 
@@ -407,4 +408,12 @@ func FuzzStock(f *testing.F) {
 			t.Errorf("%v: doesn't name the file", err)
 		}
 	})
+}
+
+func indexes(n int) []int {
+	all := make([]int, n)
+	for i := range all {
+		all[i] = i
+	}
+	return all
 }

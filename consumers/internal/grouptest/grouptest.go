@@ -33,6 +33,7 @@ type Kit struct {
 	DB       *sql.DB
 	Postgres bool
 	name     string // of the connections to PostgreSQL
+	goose    *goose.Provider
 }
 
 // Out is what left with the transaction of a handler.
@@ -147,7 +148,48 @@ func migrate(tb testing.TB, k *Kit, dialect goose.Dialect) *Kit {
 	if _, err := p.Up(context.Background()); err != nil {
 		tb.Fatal(err)
 	}
+	k.goose = p
 	return k
+}
+
+// Down takes the migrations back.
+func (k *Kit) Down(t testing.TB) {
+	t.Helper()
+	if _, err := k.goose.DownTo(context.Background(), 0); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Tables names the tables of the group, with that of its migrations.
+func (k *Kit) Tables(t testing.TB) []string {
+	t.Helper()
+	query := `SELECT name FROM sqlite_master WHERE type = 'table' AND name LIKE $1 || '%' ORDER BY name`
+	if k.Postgres {
+		query = `SELECT table_name FROM information_schema.tables WHERE table_schema = current_schema() AND table_type = 'BASE TABLE' AND table_name LIKE $1 || '%' ORDER BY table_name`
+	}
+	return k.Query(t, query, k.Group.Name+"_")
+}
+
+// Reset empties the tables of a SQLite kit: cheaper than a new one.
+func (k *Kit) Reset(t testing.TB) {
+	t.Helper()
+	err := k.InTx(context.Background(), func(tx *sql.Tx) error {
+		if _, err := tx.ExecContext(context.Background(), `PRAGMA defer_foreign_keys = ON`); err != nil {
+			return err
+		}
+		for _, table := range k.Tables(t) {
+			if table == k.Group.Name+"_goose" {
+				continue
+			}
+			if _, err := tx.ExecContext(context.Background(), `DELETE FROM `+table); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // Event is the envelope of a fact that happened to an entity of an instance. order is
