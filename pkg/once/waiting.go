@@ -16,8 +16,8 @@ const behind int64 = math.MaxInt64
 
 // Spill moves a failed head and the queued successors of its key to the store, in one
 // transaction with the copies (promise: a failing key waits alone, its later events
-// behind it). Of a successor, EventID and Record count. What stands already, or is
-// handled, is not stored again, and a head that stands already leaves no copies. A
+// behind it). Of a successor, EventID and Record count. An offset that stands
+// already, or is handled, is not stored again, and such a head leaves no copies. A
 // head with an ID is a row of the store: its state, attempts, times, class and
 // reason are updated; if it is gone, nothing happens.
 func (o *Owner) Spill(ctx context.Context, head Row, successors []Row, copies []Outgoing) error {
@@ -65,6 +65,9 @@ func (o *Owner) Append(ctx context.Context, rec Record, eventID string) error {
 		if err := t.lockKey(ctx, rec.Key); err != nil {
 			return err
 		}
+		if place, err := t.handledAt(ctx, eventID); err != nil || place.ownership != 0 {
+			return err
+		}
 		row := Row{State: Wait, Holds: true, EventID: eventID, Record: rec}
 		if _, err := t.insertRow(ctx, row, behind); err != nil {
 			return err
@@ -86,14 +89,14 @@ func (t *transaction) lockKey(ctx context.Context, key []byte) error {
 	return nil
 }
 
-// insertRow stores a row unless its offset or its event is done. EventID is what
-// keeps the inbox from forgetting it (see Prune).
+// insertRow stores a row unless its offset is done. Its event may be handled at
+// another offset: a record that cannot even be read may carry any id.
 func (t *transaction) insertRow(ctx context.Context, r Row, next int64) (bool, error) {
 	if r.Record.Offset < t.next {
 		return false, nil
 	}
 	place, err := t.handledAt(ctx, r.EventID)
-	if err != nil || place.ownership != 0 {
+	if err != nil || place == (inboxPlace{t.o.id, r.Record.Offset}) {
 		return false, err
 	}
 	var hash any

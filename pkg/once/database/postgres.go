@@ -51,7 +51,7 @@ func (p *postgres) run(ctx context.Context, fn func(context.Context, *sql.Tx) er
 		return p.failed(ctx, conn, err)
 	}
 	if !obey() {
-		return context.Cause(ctx)
+		return ctx.Err()
 	}
 	defer time.AfterFunc(commitTimeout, end).Stop()
 	open = false
@@ -66,9 +66,13 @@ func (p *postgres) run(ctx context.Context, fn func(context.Context, *sql.Tx) er
 }
 
 // failed answers the error of a transaction that was not committed, as
-// ErrUnavailable if it is the connection that broke.
+// ErrUnavailable if it is the connection that broke. When ctx is done, that is the
+// error: what a statement says then is only its consequence.
 func (p *postgres) failed(ctx context.Context, conn *sql.Conn, err error) error {
-	if ctx.Err() != nil || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+	if done := ctx.Err(); done != nil && !errors.Is(err, done) {
+		return fmt.Errorf("%w: %w", done, err)
+	}
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
 		return err
 	}
 	broken := conn.Raw(func(dc any) error {

@@ -100,6 +100,28 @@ func abandoned(k *kit) {
 	k.do(o, live("k", 0), note(0), once.Handled)
 }
 
+// cancelled: the caller gives up while the handler runs.
+func cancelled(k *kit) {
+	o, note := k.own(0), k.notes()
+	before := k.dump()
+	ctx, cancel := context.WithCancel(k.ctx())
+	_, err := o.Do(ctx, live("k", 0), func(ctx context.Context, tx once.Tx) error {
+		k.ok(note(0)(ctx, tx))
+		cancel()
+		return note(1)(ctx, tx)
+	})
+	if !errors.Is(err, context.Canceled) || errors.Is(err, once.ErrUnavailable) {
+		k.Errorf("got %v, want context.Canceled", err)
+	}
+	if diff := cmp.Diff(before, k.dump()); diff != "" || k.count(`SELECT COUNT(*) FROM notes`) != 0 {
+		k.Errorf("something of it stands: %s", diff)
+	}
+	if _, err := o.Do(ctx, live("k", 0), nothing); !errors.Is(err, context.Canceled) {
+		k.Errorf("called when it is over: %v", err)
+	}
+	k.do(o, live("k", 0), note(0), once.Handled)
+}
+
 func txEnds(k *kit) {
 	o := k.own(0)
 	k.notes()

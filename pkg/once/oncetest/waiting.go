@@ -37,6 +37,32 @@ func spilled(k *kit) {
 	}
 }
 
+// duplicateFails: a record with the id of an event that is handled at another offset
+// fails all the same, for example because it cannot be read.
+func duplicateFails(k *kit) {
+	o := k.own(0)
+	k.do(o, live("k", 0), nothing, once.Handled)
+	bad := row("k", 1, once.Dead)
+	bad.EventID = eventID(0)
+	k.ok(o.Spill(k.ctx(), bad, nil, []once.Outgoing{deadCopy(1)}))
+	if c := k.counts(); c.Dead != 1 || c.Outgoing != 1 {
+		k.Errorf("its dead letter is lost: %+v", c)
+	}
+	same := row("k", 0, once.Dead) // but what is handled at this very offset is done
+	k.ok(o.Spill(k.ctx(), same, nil, []once.Outgoing{deadCopy(0)}))
+	if c := k.counts(); c.Dead != 1 || c.Outgoing != 1 {
+		k.Errorf("handled and dead: %+v", c)
+	}
+	rows, err := k.store.Rows(k.ctx(), once.RowFilter{})
+	k.ok(err)
+	_, err = o.Redrive(k.ctx(), []int64{rows[0].ID})
+	k.ok(err)
+	k.do(o, waiting(rows[0]), nothing, once.DuplicateEvent)
+	if c := k.counts(); c.Dead != 0 || c.Waiting != 0 {
+		k.Errorf("a duplicate goes when its turn comes: %+v", c)
+	}
+}
+
 func has(set map[string]struct{}, key string) bool { _, ok := set[key]; return ok }
 
 func spillAtomic(k *kit) {
