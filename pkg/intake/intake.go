@@ -37,7 +37,7 @@ type Options struct {
 	Publish     func(ctx context.Context, records ...*kgo.Record) error
 	SpoolPath   string        // SQLite file; its folder must exist
 	MaxSpool    int64         // bytes of deliveries in the spool; 1 GiB
-	MaxBody     int64         // bytes; 2 MiB
+	MaxBody     int64         // bytes; 2 MiB, at most 2.875 MiB
 	MaxInFlight int           // requests at a time; 512
 	Budget      time.Duration // how long a sender waits for Kafka, and again for the spool; 2 s
 	Meter       metric.Meter  // nil = nothing is measured
@@ -62,12 +62,19 @@ type hook struct {
 	producer.Webhook
 }
 
+// largestBody leaves room for headers in a record of raw.<system>, which has at most
+// 3 MiB: Kafka would never take a larger one, and the spool would hold it for good.
+const largestBody = 3<<20 - 128<<10
+
 // New opens the spool and checks the options. The caller runs Run beside the HTTP
 // server, and ends with Close.
 func New(o Options) (*Intake, error) {
 	o = o.withDefaults()
 	if o.Publish == nil {
 		return nil, errors.New("starting intake: want a way to publish")
+	}
+	if o.MaxBody > largestBody {
+		return nil, fmt.Errorf("starting intake: a body of %d bytes: want at most %d", o.MaxBody, largestBody)
 	}
 	hooks, err := hooksOf(o.Adapters, o.Instances)
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -90,6 +91,7 @@ func TestStatuses(t *testing.T) {
 		"empty":                 {body: "", status: 200},
 		"bad signature":         {change: func(r *http.Request) { r.Header.Set(sig, "AAAA") }, status: 401, code: "signature_invalid"},
 		"broken off":            {change: func(r *http.Request) { r.Body = io.NopCloser(broken{}) }, status: 400, code: "unreadable"},
+		"too slow":              {change: func(r *http.Request) { r.Body = io.NopCloser(slow{}) }, status: 408, code: "unreadable"},
 	} {
 		b := &broker{}
 		i := start(t, b, func(o *intake.Options) { o.MaxBody = limit })
@@ -125,6 +127,10 @@ func TestStatuses(t *testing.T) {
 		}
 	}
 }
+
+type slow struct{}
+
+func (slow) Read([]byte) (int, error) { return 0, os.ErrDeadlineExceeded }
 
 type broken struct{}
 
@@ -323,6 +329,7 @@ func TestNew_refusals(t *testing.T) {
 			o.Adapters = []producer.Adapter{shop(func(w *producer.Webhook) { w.Keep = []string{sig} })}
 		},
 		"want a way to publish": func(o *intake.Options) { o.Publish = nil },
+		"want at most 3014656":  func(o *intake.Options) { o.MaxBody = 3 << 20 },
 		"opening the spool":     func(o *intake.Options) { o.SpoolPath = filepath.Join(o.SpoolPath, "no", "folder") },
 	} {
 		o := intake.Options{
