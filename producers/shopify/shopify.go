@@ -55,7 +55,8 @@ func Adapter() producer.Adapter {
 			producer.Report("order_transactions/create", paymentFacts, payment.ReceivedV1{}),
 			producer.Report("refunds/create", refundFacts, refund.IssuedV1{}),
 		},
-		Day: day.New(),
+		APIVersion: producer.Header("X-Shopify-API-Version"),
+		Day:        day.New(),
 	}
 }
 
