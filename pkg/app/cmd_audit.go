@@ -13,6 +13,7 @@ import (
 	"github.com/eventspine/spine/pkg/app/config"
 	"github.com/eventspine/spine/pkg/intake"
 	"github.com/eventspine/spine/pkg/topic"
+	"github.com/eventspine/spine/pkg/wire"
 )
 
 func (a *cli) newAuditCmd() *cobra.Command {
@@ -39,10 +40,10 @@ func (a *cli) newAuditCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			result := books.Balance(stock)
 			if group != "" {
-				result.Rows = slices.DeleteFunc(result.Rows, func(r books.Row) bool { return r.Group != group })
+				stock.Groups = slices.DeleteFunc(stock.Groups, func(g books.Group) bool { return g.Name != group })
 			}
+			result := books.Balance(stock)
 			if err := a.print(result, func(w *table) { showBooks(w, result) }); err != nil {
 				return err
 			}
@@ -87,7 +88,11 @@ func (a *cli) stock(ctx context.Context, l *config.Loaded, since time.Time) (_ b
 	if err != nil {
 		return books.Stock{}, err
 	}
-	o := books.Options{Client: client, Since: since, Topics: factTopics(topics)}
+	registry, err := registryClient(l)
+	if err != nil {
+		return books.Stock{}, err
+	}
+	o := books.Options{Client: client, Codec: wire.NewCodec(wire.NewRegistry(registry)), Since: since, Topics: factTopics(topics)}
 	for _, system := range a.fleet.systems() {
 		o.Raw = append(o.Raw, topic.RawName(system))
 	}
@@ -136,16 +141,19 @@ func (a *cli) source(ctx context.Context, dbs *stores, name string) (books.Sourc
 }
 
 func showBooks(w *table, r books.Result) {
-	w.row("SYSTEM", "INSTANCE", "ACCEPTED", "TRANSLATED", "NO FACT", "DEAD", "MISSING")
+	w.row("SYSTEM", "INSTANCE", "ACCEPTED", "TRANSLATED", "NO FACT", "DEAD", "MISSING", "PENDING")
 	for _, d := range r.Deliveries {
-		w.row(d.System, d.Instance, d.Accepted, d.Translated, d.NoFact, d.Dead, d.Missing)
+		w.row(d.System, d.Instance, d.Accepted, d.Translated, d.NoFact, d.Dead, d.Missing, d.Pending)
 	}
 	w.line("")
-	w.row("GROUP", "FACT", "IN STREAM", "HANDLED", "PARKED", "DEAD", "MISSING", "DOUBLED")
+	w.row("GROUP", "FACT", "IN STREAM", "HANDLED", "PARKED", "DEAD", "MISSING", "DOUBLED", "PENDING")
 	for _, row := range r.Rows {
-		w.row(row.Group, row.Fact, row.InStream, row.Handled, row.Parked, row.Dead, row.Missing, row.Doubled)
+		w.row(row.Group, row.Fact, row.InStream, row.Handled, row.Parked, row.Dead, row.Missing, row.Doubled, row.Pending)
 	}
 	w.line("")
+	if r.Spooled > 0 {
+		w.line("%d deliveries wait in the spool", r.Spooled)
+	}
 	for _, f := range r.Findings {
 		w.line("! %s", f)
 	}

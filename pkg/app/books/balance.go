@@ -19,6 +19,9 @@ type Place struct {
 	Offset    int64
 }
 
+// Range are offsets of one partition, To excluded.
+type Range struct{ From, To int64 }
+
 // Event is one id as it stands in the stream.
 type Event struct {
 	Type     string
@@ -60,7 +63,7 @@ type Handled struct {
 type Group struct {
 	Name    string
 	Reads   map[string]bool           // the fact types it handles, older majors among them
-	Start   map[string]int64          // topic/partition → where the group began; what is before is not its
+	Owned   map[string]Range          // topic/partition → where the group began and where it goes on
 	Handled map[string]Handled        // by event id
 	Waiting map[string]bool           // parked
 	Dead    map[string]bool           // dead letters
@@ -71,6 +74,7 @@ type Group struct {
 
 // Stock is all that was collected.
 type Stock struct {
+	Window     map[string]Range     // topic/partition → the offsets that were read
 	Accepted   map[string]string    // delivery id → instance, as answered over HTTP; nil = not known
 	Spooled    map[string]bool      // deliveries that wait in the spool
 	Deliveries map[string]*Delivery // raw topics
@@ -88,8 +92,9 @@ type Row struct {
 	Handled  int    `json:"handled"`
 	Parked   int    `json:"parked"`
 	Dead     int    `json:"dead"`
-	Missing  int    `json:"missing"`
+	Missing  int    `json:"missing"` // the group went past it and has nothing of it
 	Doubled  int    `json:"doubled"`
+	Pending  int    `json:"pending"` // the group has not come so far yet: its lag
 }
 
 // DeliveryRow is one instance.
@@ -101,11 +106,12 @@ type DeliveryRow struct {
 	NoFact     int    `json:"no_fact"`
 	Dead       int    `json:"dead"`
 	Missing    int    `json:"missing"`
+	Pending    int    `json:"pending"` // translate has not come so far yet
 }
 
 // Totals are the four ways in which books can fail to balance.
 type Totals struct {
-	Lost       int `json:"lost"`         // accepted, or in the stream, and nowhere further
+	Lost       int `json:"lost"`         // accepted, or in the stream and passed by, and nowhere further
 	Doubled    int `json:"doubled"`      // more than one effect, or one id with two contents
 	Phantom    int `json:"phantom"`      // an effect or a record without a cause
 	OutOfOrder int `json:"out_of_order"` // events of one key handled or published in another order
@@ -116,21 +122,30 @@ type Result struct {
 	Balanced   bool          `json:"balanced"`
 	Rows       []Row         `json:"rows"`
 	Deliveries []DeliveryRow `json:"deliveries"`
-	Totals     Totals        `json:"-"`
-	Findings   []string      `json:"-"` // at most 20, each with an id
+	Spooled    int           `json:"spooled"` // deliveries on their way from the spool to Kafka
+	Totals     Totals        `json:"totals"`
+	Findings   []string      `json:"findings"` // sorted, each with an id; at most 100
 }
 
-const maxFindings = 20
+const maxFindings = 100
 
-func (r *Result) find(text string) {
-	if len(r.Findings) < maxFindings {
-		r.Findings = append(r.Findings, text)
+func (r *Result) find(text string) { r.Findings = append(r.Findings, text) }
+
+// sort puts the result into an order that does not depend on chance.
+func (r *Result) sort() {
+	slices.SortFunc(r.Rows, func(a, b Row) int { return cmp.Or(cmp.Compare(a.Group, b.Group), cmp.Compare(a.Fact, b.Fact)) })
+	slices.SortFunc(r.Deliveries, func(a, b DeliveryRow) int {
+		return cmp.Or(cmp.Compare(a.System, b.System), cmp.Compare(a.Instance, b.Instance))
+	})
+	slices.Sort(r.Findings)
+	if more := len(r.Findings) - maxFindings; more > 0 {
+		r.Findings = append(r.Findings[:maxFindings:maxFindings], "and "+strconv.Itoa(more)+" more")
 	}
 }
 
 // Balance compares.
 func Balance(s Stock) Result {
-	r := Result{Rows: []Row{}, Deliveries: []DeliveryRow{}}
+	r := Result{Rows: []Row{}, Deliveries: []DeliveryRow{}, Spooled: len(s.Spooled), Findings: []string{}}
 	r.deliveries(s)
 	for id, e := range s.Events {
 		if e.Changed {
@@ -146,11 +161,7 @@ func Balance(s Stock) Result {
 	}
 	r.publishedOrder(s)
 	r.phantomFacts(s)
-	slices.SortFunc(r.Rows, func(a, b Row) int { return cmp.Or(cmp.Compare(a.Group, b.Group), cmp.Compare(a.Fact, b.Fact)) })
-	slices.SortFunc(r.Deliveries, func(a, b DeliveryRow) int {
-		return cmp.Or(cmp.Compare(a.System, b.System), cmp.Compare(a.Instance, b.Instance))
-	})
-	slices.Sort(r.Findings)
+	r.sort()
 	r.Balanced = r.Totals == Totals{}
 	return r
 }
@@ -185,14 +196,16 @@ func (r *Result) deliveries(s Stock) {
 			at.Translated++
 		case handled:
 			at.NoFact++
+		case !s.Translate.passed(d.First):
+			at.Pending++
 		default:
 			at.Missing++
 			r.Totals.Lost++
 			r.find("delivery " + id + " of " + d.System + "/" + d.Instance + " is not translated")
 		}
 	}
-	for id := range s.Translate.Handled {
-		if s.Deliveries[id] == nil {
+	for id, h := range s.Translate.Handled {
+		if s.Deliveries[id] == nil && s.read(h.Place) {
 			r.Totals.Phantom++
 			r.find("delivery " + id + " is translated and is not in Kafka")
 		}
@@ -210,8 +223,8 @@ func (r *Result) group(s Stock, g Group) {
 	}
 	for id, e := range s.Events {
 		row := rows[e.Type]
-		if row == nil || e.First.Offset < g.Start[e.First.partition()] {
-			continue
+		if row == nil || e.First.Offset < g.Owned[e.First.partition()].From {
+			continue // before the group began: not its
 		}
 		row.InStream++
 		_, handled := g.Handled[id]
@@ -222,6 +235,8 @@ func (r *Result) group(s Stock, g Group) {
 			row.Dead++
 		case g.Waiting[id]:
 			row.Parked++
+		case !g.passed(e.First):
+			row.Pending++
 		default:
 			row.Missing++
 			r.Totals.Lost++
@@ -233,8 +248,8 @@ func (r *Result) group(s Stock, g Group) {
 			r.find(e.Type + " " + id + " stands more than once in the tables of " + g.Name)
 		}
 	}
-	for id := range g.Handled {
-		if s.Events[id] == nil {
+	for id, h := range g.Handled {
+		if s.Events[id] == nil && s.read(h.Place) {
 			r.Totals.Phantom++
 			r.find("event " + id + " is handled by " + g.Name + " and is not in the stream")
 		}
@@ -257,6 +272,26 @@ func (r *Result) ledger(g Group) {
 		}
 	}
 }
+
+// read says that what stands at p was looked at: it is neither before the window nor
+// did it come later.
+func (s Stock) read(p Place) bool {
+	w := s.Window[p.partition()]
+	return p.Offset >= w.From && p.Offset < w.To
+}
+
+// whole says that nothing is missing before the window.
+func (s Stock) whole() bool {
+	for _, w := range s.Window {
+		if w.From > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// passed says that the group's stored offset is behind p: p is handled, kept, or lost.
+func (g Group) passed(p Place) bool { return p.Offset < g.Owned[p.partition()].To }
 
 func (p Place) partition() string { return p.Topic + "/" + itoa(p.Partition) }
 
@@ -336,6 +371,9 @@ func (r *Result) phantomFacts(s Stock) {
 		g, ours := groups[e.Source]
 		if !ours {
 			continue
+		}
+		if s.Events[e.Cause] == nil && !s.whole() {
+			continue // its cause stands before the window
 		}
 		if _, handled := g.Handled[e.Cause]; !handled {
 			r.Totals.Phantom++

@@ -4,7 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"hash/fnv"
+	"hash/maphash"
 	"strings"
 	"time"
 
@@ -13,6 +13,7 @@ import (
 	"github.com/eventspine/spine/pkg/app/tap"
 	"github.com/eventspine/spine/pkg/consumer"
 	"github.com/eventspine/spine/pkg/once"
+	"github.com/eventspine/spine/pkg/wire"
 )
 
 // Source is one group and the database that holds its books.
@@ -26,6 +27,7 @@ type Options struct {
 	Client    []kgo.Opt
 	Raw       []string // raw.<system>
 	Topics    []string // fact topics
+	Codec     *wire.Codec
 	Translate Source
 	Groups    []Source
 	Since     time.Time // by Kafka's time; zero = all that is there
@@ -34,19 +36,18 @@ type Options struct {
 // Collect reads what stands in Kafka and in the databases. Databases are read after
 // Kafka, so that what is handled meanwhile is no finding.
 func Collect(ctx context.Context, o Options) (Stock, error) {
-	s := Stock{Deliveries: map[string]*Delivery{}, Events: map[string]*Event{}, Outcomes: map[string]Outcome{}}
-	if err := o.stream(ctx, &s); err != nil {
-		return Stock{}, err
+	s, err := o.stream(ctx)
+	if err != nil {
+		return Stock{}, fmt.Errorf("reading the stream: %w", err)
 	}
-	var err error
-	if s.Translate, err = o.group(ctx, o.Translate, s); err != nil {
+	if s.Translate, err = o.group(ctx, o.Translate); err != nil {
 		return Stock{}, err
 	}
 	if err := outcomes(ctx, o.Translate.DB, s.Outcomes); err != nil {
 		return Stock{}, err
 	}
 	for _, src := range o.Groups {
-		g, err := o.group(ctx, src, s)
+		g, err := o.group(ctx, src)
 		if err != nil {
 			return Stock{}, err
 		}
@@ -55,49 +56,53 @@ func Collect(ctx context.Context, o Options) (Stock, error) {
 	return s, nil
 }
 
-func (o Options) stream(ctx context.Context, s *Stock) error {
+// stream reads what stands in Kafka, and nothing else.
+func (o Options) stream(ctx context.Context) (Stock, error) {
+	s := Stock{
+		Window: map[string]Range{}, Deliveries: map[string]*Delivery{}, Events: map[string]*Event{}, Outcomes: map[string]Outcome{},
+	}
 	window := tap.All()
 	if !o.Since.IsZero() {
 		window = tap.Since(o.Since)
 	}
-	contents := map[string]uint64{}
 	raw := map[string]bool{}
 	for _, topic := range o.Raw {
 		raw[topic] = true
 	}
-	topics := append(append([]string{}, o.Raw...), o.Topics...)
-	err := tap.Read(ctx, tap.Options{Client: o.Client, Topics: topics, Window: window}, func(r *kgo.Record) error {
+	seed, contents, suspects := maphash.MakeSeed(), map[string]uint64{}, map[string]bool{}
+	err := tap.Read(ctx, tap.Options{
+		Client: o.Client, Topics: append(append([]string{}, o.Raw...), o.Topics...), Window: window,
+		Resolved: func(topic string, partition int32, from, to int64) {
+			s.Window[Place{Topic: topic, Partition: partition}.partition()] = Range{from, to}
+		},
+	}, func(r *kgo.Record) error {
 		h := headers(r)
 		id := h["ce_id"]
 		if id == "" {
 			return nil // not an event of ours: a dead letter of each group that reads the topic
 		}
-		place := Place{Topic: strings.Clone(r.Topic), Partition: r.Partition, Offset: r.Offset}
+		place := Place{Topic: r.Topic, Partition: r.Partition, Offset: r.Offset}
 		if raw[r.Topic] {
 			s.delivery(id, h, place)
 			return nil
 		}
-		sum := fnv.New64a()
-		if len(r.Value) > 5 {
-			sum.Write(r.Value[5:]) // behind the frame: a schema may have been registered anew
-		}
-		e := s.Events[id]
-		if e == nil {
-			s.Events[id] = &Event{
-				Type: h["ce_type"], Source: h["ce_source"], Key: string(r.Key), Cause: h["ce_causationid"],
-				Sequence: h["ce_sequence"], Request: h["spine_request"], First: place, Copies: 1,
-			}
-			contents[id] = sum.Sum64()
+		sum := maphash.Bytes(seed, r.Value)
+		if e := s.Events[id]; e != nil {
+			e.Copies++
+			suspects[id] = suspects[id] || contents[id] != sum
 			return nil
 		}
-		e.Copies++
-		e.Changed = e.Changed || contents[id] != sum.Sum64()
+		s.Events[id] = &Event{
+			Type: h["ce_type"], Source: h["ce_source"], Key: string(r.Key), Cause: h["ce_causationid"],
+			Sequence: h["ce_sequence"], Request: h["spine_request"], First: place, Copies: 1,
+		}
+		contents[id] = sum
 		return nil
 	})
 	if err != nil {
-		return fmt.Errorf("reading the stream: %w", err)
+		return Stock{}, err
 	}
-	return nil
+	return s, o.compare(ctx, s, suspects)
 }
 
 func (s *Stock) delivery(id string, h map[string]string, place Place) {
@@ -120,9 +125,9 @@ func headers(r *kgo.Record) map[string]string {
 	return h
 }
 
-func (o Options) group(ctx context.Context, src Source, s Stock) (Group, error) {
+func (o Options) group(ctx context.Context, src Source) (Group, error) {
 	g := Group{
-		Name: src.Group.Name, Reads: map[string]bool{}, Start: map[string]int64{}, Handled: map[string]Handled{},
+		Name: src.Group.Name, Reads: map[string]bool{}, Owned: map[string]Range{}, Handled: map[string]Handled{},
 		Waiting: map[string]bool{}, Dead: map[string]bool{}, Ledger: map[string]map[string]int{}, Ordered: len(src.Group.Effects) == 0,
 	}
 	for _, h := range src.Group.On {
@@ -137,14 +142,11 @@ func (o Options) group(ctx context.Context, src Source, s Stock) (Group, error) 
 		return Group{}, err
 	}
 	for _, own := range owned {
-		g.Start[Place{Topic: own.Topic, Partition: own.Partition}.partition()] = own.StartOffset
+		g.Owned[Place{Topic: own.Topic, Partition: own.Partition}.partition()] = Range{own.StartOffset, own.NextOffset}
 	}
 	for h, err := range store.Handled(ctx) {
 		if err != nil {
 			return Group{}, err
-		}
-		if !o.Since.IsZero() && s.Events[h.EventID] == nil && s.Deliveries[h.EventID] == nil {
-			continue // before the window
 		}
 		g.Handled[h.EventID] = Handled{Place{h.Topic, h.Partition, h.Offset}, h.HandledAt}
 	}

@@ -18,6 +18,9 @@ type Options struct {
 	Window Window
 	Follow bool                   // go on when the window's end is reached, until ctx ends
 	Match  func(*kgo.Record) bool // nil = all
+	// Resolved is told once per partition which offsets the window means, to excluded;
+	// nil = nobody asks. With Follow and no end, to is -1.
+	Resolved func(topic string, partition int32, from, to int64)
 }
 
 // partition is what is to be read of one partition.
@@ -46,6 +49,9 @@ func Read(ctx context.Context, o Options, emit func(*kgo.Record) error) error {
 	assign := map[string]map[int32]kgo.Offset{}
 	open := map[string]map[int32]*partition{}
 	for _, p := range parts {
+		if o.Resolved != nil {
+			o.Resolved(p.topic, p.id, p.next, p.to)
+		}
 		if p.done() {
 			continue
 		}
