@@ -343,3 +343,27 @@ func BenchmarkEncode(b *testing.B) {
 		}
 	}
 }
+
+// What a record costs: one copy of its text, its struct and what is nullable or a list.
+func TestCodec_allocations(t *testing.T) {
+	c, _ := newCodec(t)
+	rec, _, fact := encode(t, c)
+	fact.Extensions = nil // a map is sorted by key, which takes memory
+	w := avrobin.NewWriter()
+	for name, f := range map[string]struct {
+		most float64
+		call func() error
+	}{
+		"encode": {0, func() error { w.Reset(); fact.EncodeAvro(w); _, err := w.Finish(); return err }},
+		"decode": {8, func() error { var out order.PlacedV2; return c.Decode(t.Context(), rec, &out) }},
+		"head":   {8, func() error { _, err := wire.Head(rec); return err }},
+	} {
+		if got := testing.AllocsPerRun(200, func() {
+			if err := f.call(); err != nil {
+				t.Fatal(err)
+			}
+		}); got > f.most {
+			t.Errorf("%s: %v allocations, want at most %v", name, got, f.most)
+		}
+	}
+}

@@ -107,7 +107,7 @@ func Files(set *schema.Set, root int, shared string) (map[string][]byte, error) 
 	}
 	for _, s := range set.Shared() {
 		if s.Root == root {
-			text, err := g.shared1(s)
+			text, err := g.sharedRecord(s)
 			add(s.File, text, err)
 			nouns["common"] = "records that facts share"
 		}

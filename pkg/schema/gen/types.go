@@ -71,8 +71,8 @@ func (g *generator) fact(f schema.Fact) ([]byte, error) {
 	return u.source()
 }
 
-// shared1 writes the file of one shared record.
-func (g *generator) shared1(s schema.Shared) ([]byte, error) {
+// sharedRecord writes the file of one shared record.
+func (g *generator) sharedRecord(s schema.Shared) ([]byte, error) {
 	u := g.unit("common", "")
 	u.local[s.FullName] = s.Name
 	if s.FullName == metaRecord {

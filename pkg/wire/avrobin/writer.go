@@ -169,9 +169,9 @@ func PutDecimal(v *money.Decimal, w *Writer, precision, scale int) {
 	large, err := v.BigUnits(scale)
 	switch {
 	case err != nil:
-		w.fail(ErrValue, "%s is not exact at %d decimal places", v, scale)
+		w.fail(ErrValue, "%s is not exact at %d decimal places", v.String(), scale)
 	case !fits(large, precision):
-		w.fail(ErrValue, "%s has more than %d digits", v, precision)
+		w.fail(ErrValue, "%s has more than %d digits", v.String(), precision)
 	case w.reserve(64):
 		w.raw.WriteBytes(twosComplement(large))
 	}
