@@ -8,13 +8,14 @@ import (
 	"time"
 
 	"github.com/eventspine/spine/pkg/once"
+	"github.com/eventspine/spine/pkg/once/database/databasetest"
 	"github.com/eventspine/spine/pkg/once/oncetest"
 )
 
 // BenchmarkDo handles events in 64 lanes: inbox row, one row of the handler's own and
 // one fact.
 func BenchmarkDo(b *testing.B) {
-	for name, url := range map[string]func(testing.TB) string{"sqlite": oncetest.SQLiteURL, "postgres": oncetest.PostgresURL} {
+	for name, url := range map[string]func(testing.TB) string{"sqlite": databasetest.SQLiteURL, "postgres": databasetest.PostgresURL} {
 		b.Run(name, func(b *testing.B) {
 			db := oncetest.Open(b, url(b))
 			if _, err := db.SQL().ExecContext(b.Context(), `CREATE TABLE notes (note BIGINT NOT NULL)`); err != nil {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/eventspine/spine/pkg/once"
 	"github.com/eventspine/spine/pkg/once/database"
+	"github.com/eventspine/spine/pkg/once/database/databasetest"
 	"github.com/eventspine/spine/pkg/once/oncetest"
 )
 
@@ -30,9 +31,9 @@ func TestOpenRefuses(t *testing.T) {
 // A command reads while a handler is in flight, and creates nothing.
 func TestExisting(t *testing.T) {
 	t.Parallel()
-	urls := map[string]string{"sqlite": oncetest.SQLiteURL(t)}
-	if os.Getenv(oncetest.Postgres) != "" {
-		urls["postgres"] = oncetest.PostgresURL(t)
+	urls := map[string]string{"sqlite": databasetest.SQLiteURL(t)}
+	if os.Getenv(databasetest.Postgres) != "" {
+		urls["postgres"] = databasetest.PostgresURL(t)
 	}
 	for name, url := range urls {
 		t.Run(name, func(t *testing.T) {
@@ -81,7 +82,7 @@ func TestPathsOfFiles(t *testing.T) {
 
 func TestSQLiteIsDurable(t *testing.T) {
 	t.Parallel()
-	db := oncetest.Open(t, oncetest.SQLiteURL(t))
+	db := oncetest.Open(t, databasetest.SQLiteURL(t))
 	for pragma, want := range map[string]string{"synchronous": "2", "journal_mode": "wal", "foreign_keys": "1"} {
 		var got string
 		if err := db.SQL().QueryRowContext(t.Context(), "PRAGMA "+pragma).Scan(&got); err != nil || got != want {
@@ -92,7 +93,7 @@ func TestSQLiteIsDurable(t *testing.T) {
 
 func TestLockRoles(t *testing.T) {
 	t.Parallel()
-	url := oncetest.SQLiteURL(t)
+	url := databasetest.SQLiteURL(t)
 	a, b := oncetest.Open(t, url), oncetest.Open(t, url)
 	release, err := a.LockRoles()
 	if err != nil {
@@ -116,7 +117,7 @@ func TestLockRoles(t *testing.T) {
 // What was committed stands after the database was closed and opened again.
 func TestReopen(t *testing.T) {
 	t.Parallel()
-	url := oncetest.URL(t)
+	url := databasetest.URL(t)
 	db, err := once.Open(t.Context(), once.Options{URL: url})
 	if err != nil {
 		t.Fatal(err)
@@ -141,7 +142,7 @@ func TestReopen(t *testing.T) {
 func TestConcurrentStarts(t *testing.T) {
 	t.Parallel()
 	files := fstest.MapFS{"00001_stock.sql": {Data: []byte("-- +goose Up\nCREATE TABLE stock_levels (sku TEXT);\n")}}
-	for name, url := range map[string]func(testing.TB) string{"sqlite": oncetest.SQLiteURL, "chosen": oncetest.URL} {
+	for name, url := range map[string]func(testing.TB) string{"sqlite": databasetest.SQLiteURL, "chosen": databasetest.URL} {
 		for round := range 5 {
 			t.Run(name+strconv.Itoa(round), func(t *testing.T) {
 				t.Parallel()

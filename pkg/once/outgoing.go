@@ -18,7 +18,7 @@ func (o *Owner) Outgoing(ctx context.Context, limit int) ([]Outgoing, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading outgoing rows: %w", database.Available(err))
 	}
-	defer rows.Close() //nolint:errcheck // Err is looked at
+	defer rows.Close()
 	var list []Outgoing
 	for rows.Next() {
 		var out Outgoing
@@ -127,7 +127,7 @@ func (db *DB) effects(ctx context.Context, query string, args ...any) ([]Effect,
 	if err != nil {
 		return nil, fmt.Errorf("reading effects: %w", database.Available(err))
 	}
-	defer rows.Close() //nolint:errcheck // Err is looked at
+	defer rows.Close()
 	var list []Effect
 	for rows.Next() {
 		var e Effect

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/eventspine/spine/pkg/once"
+	"github.com/eventspine/spine/pkg/once/database/databasetest"
 	"github.com/eventspine/spine/pkg/once/oncetest"
 )
 
@@ -68,11 +69,11 @@ func handled(t *testing.T, db *once.DB) int {
 func TestLanesOfOnePartitionRunInParallel(t *testing.T) {
 	t.Parallel()
 	const connections, all = 12, 64
-	db, err := once.Open(t.Context(), once.Options{URL: oncetest.PostgresURL(t), MaxConnections: connections})
+	db, err := once.Open(t.Context(), once.Options{URL: databasetest.PostgresURL(t), MaxConnections: connections})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer db.Close() //nolint:errcheck // the test is over
+	defer db.Close()
 	o := own(t, db)
 	var inside, most atomic.Int32
 	full := make(chan struct{})
@@ -118,7 +119,7 @@ func TestLanesOfOnePartitionRunInParallel(t *testing.T) {
 // queue is fair.
 func TestBumpGetsThroughUnderLoad(t *testing.T) {
 	t.Parallel()
-	dsn := oncetest.PostgresURL(t)
+	dsn := databasetest.PostgresURL(t)
 	a, b := oncetest.Open(t, dsn), oncetest.Open(t, dsn)
 	old := own(t, a)
 	var next atomic.Int64
@@ -160,7 +161,7 @@ func TestBumpGetsThroughUnderLoad(t *testing.T) {
 // A killed connection before the commit: nothing stands, and it says so.
 func TestKilledConnection(t *testing.T) {
 	t.Parallel()
-	db := oncetest.Open(t, oncetest.PostgresURL(t))
+	db := oncetest.Open(t, databasetest.PostgresURL(t))
 	o := own(t, db)
 	exec(t, db, `CREATE TABLE notes (note BIGINT NOT NULL)`)
 	for _, swallow := range []bool{false, true} {
@@ -194,7 +195,7 @@ func TestKilledConnection(t *testing.T) {
 // A frozen owner cannot block a takeover: the server ends its idle transaction.
 func TestFrozenOwner(t *testing.T) {
 	t.Parallel()
-	dsn := oncetest.PostgresURL(t)
+	dsn := databasetest.PostgresURL(t)
 	db := oncetest.Open(t, with(t, dsn, "idle_in_transaction_session_timeout", "300"))
 	old := own(t, db)
 	inside, thaw, finished := make(chan struct{}), make(chan struct{}), make(chan error, 1)
@@ -223,7 +224,7 @@ func TestFrozenOwner(t *testing.T) {
 // The default of a database without that setting is the store's own.
 func TestIdleTimeoutIsSet(t *testing.T) {
 	t.Parallel()
-	db := oncetest.Open(t, oncetest.PostgresURL(t))
+	db := oncetest.Open(t, databasetest.PostgresURL(t))
 	var got string
 	if err := db.SQL().QueryRowContext(t.Context(), `SHOW idle_in_transaction_session_timeout`).Scan(&got); err != nil {
 		t.Fatal(err)
@@ -236,7 +237,7 @@ func TestIdleTimeoutIsSet(t *testing.T) {
 // Two handlers that lock the same rows in different order: the victim runs again.
 func TestDeadlockIsRetried(t *testing.T) {
 	t.Parallel()
-	db := oncetest.Open(t, with(t, oncetest.PostgresURL(t), "deadlock_timeout", "50ms"))
+	db := oncetest.Open(t, with(t, databasetest.PostgresURL(t), "deadlock_timeout", "50ms"))
 	o := own(t, db)
 	exec(t, db, `CREATE TABLE stock (sku INT PRIMARY KEY, units INT NOT NULL)`)
 	exec(t, db, `INSERT INTO stock VALUES (0, 0), (1, 0)`)
@@ -278,7 +279,7 @@ func TestDeadlockIsRetried(t *testing.T) {
 // event is not handled.
 func TestSwallowedError(t *testing.T) {
 	t.Parallel()
-	db := oncetest.Open(t, oncetest.PostgresURL(t))
+	db := oncetest.Open(t, databasetest.PostgresURL(t))
 	o := own(t, db)
 	_, err := o.Do(t.Context(), item(1), func(ctx context.Context, tx once.Tx) error {
 		_, _ = tx.ExecContext(ctx, `INSERT INTO nowhere VALUES (1)`)
@@ -294,7 +295,7 @@ func TestSwallowedError(t *testing.T) {
 
 func TestServerAway(t *testing.T) {
 	t.Parallel()
-	dsn := oncetest.PostgresURL(t)
+	dsn := databasetest.PostgresURL(t)
 	p := newProxy(t, dsn)
 	db := oncetest.Open(t, p.url)
 	o := own(t, db)
@@ -320,7 +321,7 @@ func TestServerAway(t *testing.T) {
 // finds what was committed.
 func TestAnswerToCommitIsLost(t *testing.T) {
 	t.Parallel()
-	dsn := oncetest.PostgresURL(t)
+	dsn := databasetest.PostgresURL(t)
 	p := newProxy(t, dsn)
 	db, direct := oncetest.Open(t, p.url), oncetest.Open(t, dsn)
 	o := own(t, db)
@@ -396,7 +397,7 @@ func newProxy(t *testing.T, dsn string) *proxy {
 // pass hands on what the client says. When it commits and the answer is to be lost,
 // the client's side is closed first.
 func (p *proxy) pass(client, server net.Conn) {
-	defer server.Close() //nolint:errcheck // a test's proxy
+	defer server.Close()
 	buf := make([]byte, 64<<10)
 	for {
 		n, err := client.Read(buf)

@@ -86,7 +86,7 @@ func column[T any](ctx context.Context, db *DB, query string, args ...any) ([]T,
 	if err != nil {
 		return nil, database.Available(err)
 	}
-	defer rows.Close() //nolint:errcheck // Err is looked at
+	defer rows.Close()
 	var list []T
 	for rows.Next() {
 		var v T
@@ -135,7 +135,7 @@ func (s *Store) Ownerships(ctx context.Context) ([]Ownership, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading ownerships: %w", database.Available(err))
 	}
-	defer rows.Close() //nolint:errcheck // Err is looked at
+	defer rows.Close()
 	var list []Ownership
 	for rows.Next() {
 		var o Ownership
@@ -269,7 +269,7 @@ func (s *Store) Handled(ctx context.Context) iter.Seq2[HandledEvent, error] {
 			yield(HandledEvent{}, fmt.Errorf("reading the inbox: %w", database.Available(err)))
 			return
 		}
-		defer rows.Close() //nolint:errcheck // Err is looked at
+		defer rows.Close()
 		for rows.Next() {
 			var e HandledEvent
 			var at int64

@@ -3,7 +3,6 @@ package once
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -91,10 +90,10 @@ func (t *transaction) insertEffects(ctx context.Context, effects []Effect) error
 	for i, e := range effects {
 		args := e.Args
 		if args == nil {
-			args = json.RawMessage("null")
+			args = []byte("null")
 		}
 		rows[i] = []any{
-			t.o.s.group, t.o.id, id(e.Name), id(e.Key), []byte(args), blob(e.Cause), string(EffectPending), 0,
+			t.o.s.group, t.o.id, id(e.Name), id(e.Key), args, blob(e.Cause), string(EffectPending), 0,
 			micros(e.NextAt), micros(t.now), micros(t.now), "",
 		}
 	}

@@ -82,7 +82,7 @@ func (t *transaction) lockKey(ctx context.Context, key []byte) error {
 	if key == nil {
 		return nil
 	}
-	sum := int32(keyHash(key)) + t.o.id //nolint:gosec // 32 bits do: a collision only waits
+	sum := int32(keyHash(key)) + t.o.id
 	if err := t.o.s.db.Lock(ctx, t.Tx, database.Lock{Kind: "key", ID: sum}); err != nil {
 		return fmt.Errorf("locking the key: %w", err)
 	}
@@ -164,7 +164,7 @@ func (o *Owner) loadHeld(ctx context.Context, tx *sql.Tx) (map[string]struct{}, 
 	if err != nil {
 		return nil, err
 	}
-	defer rows.Close() //nolint:errcheck // Err is looked at
+	defer rows.Close()
 	held := map[string]struct{}{}
 	for rows.Next() {
 		var key []byte
@@ -229,7 +229,7 @@ func (db *DB) rows(ctx context.Context, query string, args ...any) ([]Row, error
 	if err != nil {
 		return nil, fmt.Errorf("reading waiting rows: %w", database.Available(err))
 	}
-	defer rows.Close() //nolint:errcheck // Err is looked at
+	defer rows.Close()
 	var list []Row
 	for rows.Next() {
 		var r Row

@@ -77,7 +77,7 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	case "postgres", "postgresql":
 		db, err = openPostgres(ctx, o.URL)
 	default:
-		err = fmt.Errorf("database url begins with %q, expected sqlite: or postgres:", scheme)
+		err = fmt.Errorf("database url begins with %q, expected sqlite or postgres", scheme)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("opening the database: %w", err)
@@ -102,7 +102,7 @@ func (db *DB) prepare(ctx context.Context) error {
 		db.schema = schema.String
 		db.runner = &postgres{db: db.sql}
 	} else {
-		db.runner = newWriter(db.sql)
+		db.runner = newWriter(ctx, db.sql)
 	}
 	return nil
 }
@@ -192,7 +192,7 @@ func (db *DB) Write(ctx context.Context, fn func(context.Context, *sql.Tx) error
 		if n == maxRetries {
 			return fmt.Errorf("%w: %w", ErrUnavailable, err)
 		}
-		pause := time.NewTimer(rand.N(time.Duration(min(n, 20)) * 2 * time.Millisecond)) //nolint:gosec // jitter
+		pause := time.NewTimer(rand.N(time.Duration(min(n, 20)) * 2 * time.Millisecond))
 		select {
 		case <-ctx.Done():
 			pause.Stop()
@@ -230,5 +230,5 @@ func (db *DB) class(kind string) int32 { return hash32(db.schema + "/" + kind) }
 func hash32(s string) int32 {
 	h := fnv.New32a()
 	_, _ = h.Write([]byte(s)) // never answers an error
-	return int32(h.Sum32())   //nolint:gosec // all 32 bits are wanted, the sign is no number
+	return int32(h.Sum32())
 }

@@ -49,7 +49,7 @@ func (db *DB) Migrate(ctx context.Context, name string, fsys fs.FS) error {
 		if err != nil {
 			return fmt.Errorf("migrating the tables of %s: %w", name, err)
 		}
-		defer release() //nolint:errcheck // closing a file that was only locked
+		defer func() { _ = release() }() // it was only locked
 	}
 	if _, err := p.Up(ctx); err != nil {
 		return fmt.Errorf("migrating the tables of %s: %w", name, Available(err))

@@ -29,7 +29,7 @@ func (p *postgres) run(ctx context.Context, fn func(context.Context, *sql.Tx) er
 	if err != nil {
 		return Available(err)
 	}
-	defer conn.Close() //nolint:errcheck // gives it back to the pool
+	defer conn.Close()
 	// The transaction obeys ctx until the commit begins, and not while it runs:
 	// ending it there would only lose the answer.
 	life, end := context.WithCancel(context.WithoutCancel(ctx))

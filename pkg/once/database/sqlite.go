@@ -49,10 +49,10 @@ type job struct {
 	result chan error
 }
 
-func newWriter(db *sql.DB) *writer {
+func newWriter(ctx context.Context, db *sql.DB) *writer {
 	w := &writer{db: db, jobs: make(chan *job), quit: make(chan struct{}), done: make(chan struct{})}
 	w.commit = (*sql.Tx).Commit
-	go w.loop()
+	go w.loop(context.WithoutCancel(ctx))
 	return w
 }
 
@@ -104,7 +104,7 @@ func (j *job) run(ctx context.Context, tx *sql.Tx, fn func(context.Context, *sql
 	return err
 }
 
-func (w *writer) loop() {
+func (w *writer) loop(ctx context.Context) {
 	defer close(w.done)
 	defer w.drop()
 	for {
@@ -117,13 +117,13 @@ func (w *writer) loop() {
 				return
 			}
 		}
-		w.batch(j)
+		w.batch(ctx, j)
 	}
 }
 
 // batch is one transaction, from BEGIN IMMEDIATE to COMMIT.
-func (w *writer) batch(first *job) {
-	tx, err := w.begin()
+func (w *writer) batch(ctx context.Context, first *job) {
+	tx, err := w.begin(ctx)
 	if err != nil {
 		first.result <- Available(err)
 		return
@@ -131,7 +131,7 @@ func (w *writer) batch(first *job) {
 	var kept []*job
 	start := time.Now()
 	for j := first; j != nil; j = w.another(first, len(kept), start) {
-		keep, err := turn(tx, j)
+		keep, err := turn(ctx, tx, j)
 		if keep {
 			kept = append(kept, j)
 		}
@@ -175,8 +175,7 @@ func answer(jobs []*job, err error, undone bool) {
 
 // turn gives the lane its turn. It answers whether what the lane wrote is kept; an
 // error means that the transaction is gone.
-func turn(tx *sql.Tx, j *job) (keep bool, err error) {
-	ctx := context.Background()
+func turn(ctx context.Context, tx *sql.Tx, j *job) (keep bool, err error) {
 	if _, err := tx.ExecContext(ctx, `SAVEPOINT lane`); err != nil {
 		j.result <- Available(err)
 		return false, err
@@ -212,8 +211,7 @@ func (w *writer) another(first *job, kept int, start time.Time) *job {
 	}
 }
 
-func (w *writer) begin() (*sql.Tx, error) {
-	ctx := context.Background()
+func (w *writer) begin(ctx context.Context) (*sql.Tx, error) {
 	if w.conn == nil {
 		conn, err := w.db.Conn(ctx)
 		if err != nil {

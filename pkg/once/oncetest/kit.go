@@ -1,91 +1,27 @@
 // Package oncetest is the conformance suite of the "handled once" store: the stories
-// of the protocol that concern it, each on a fresh database. It also opens fresh
-// databases for the tests of others.
+// of the protocol that concern it, each on a fresh database.
 package oncetest
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
-	"net/url"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
-
-	"github.com/google/uuid"
-
 	"github.com/eventspine/spine/pkg/once"
 )
 
-// Postgres is the environment variable with the URL of the PostgreSQL server that
-// tests use.
-const Postgres = "SPINE_TEST_POSTGRES"
-
-// URL is that of a fresh database: a new schema of the PostgreSQL server that the
-// environment names, else a new SQLite file.
-func URL(t testing.TB) string {
-	t.Helper()
-	if os.Getenv(Postgres) != "" {
-		return PostgresURL(t)
-	}
-	return SQLiteURL(t)
-}
-
-// SQLiteURL is that of a new SQLite file.
-func SQLiteURL(t testing.TB) string {
-	t.Helper()
-	return "sqlite:" + filepath.Join(t.TempDir(), "once.db")
-}
-
-// PostgresURL is that of a new schema, which is dropped at the end. The test is
-// skipped if the environment names no server.
-func PostgresURL(t testing.TB) string {
-	t.Helper()
-	base := os.Getenv(Postgres)
-	if base == "" {
-		t.Skip(Postgres + " is not set")
-	}
-	u, err := url.Parse(base)
-	if err != nil {
-		t.Fatalf("reading %s: %v", Postgres, err)
-	}
-	schema := "t_" + strings.ReplaceAll(uuid.NewString(), "-", "")
-	admin(t, base, "CREATE SCHEMA "+schema)
-	t.Cleanup(func() { admin(t, base, "DROP SCHEMA "+schema+" CASCADE") })
-	q := u.Query()
-	q.Set("search_path", schema)
-	u.RawQuery = q.Encode()
-	return u.String()
-}
-
-func admin(t testing.TB, url, statement string) {
-	t.Helper()
-	db, err := sql.Open("pgx", url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close() //nolint:errcheck // it was only for one statement
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	if _, err := db.ExecContext(ctx, statement); err != nil {
-		t.Errorf("%s: %v", statement, err)
-	}
-}
-
 // Open opens a database and closes it at the end of the test.
-func Open(t testing.TB, url string) *once.DB {
-	t.Helper()
-	db, err := once.Open(t.Context(), once.Options{URL: url})
+func Open(tb testing.TB, url string) *once.DB {
+	tb.Helper()
+	db, err := once.Open(tb.Context(), once.Options{URL: url})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		if err := db.Close(); err != nil {
-			t.Error(err)
+			tb.Error(err)
 		}
 	})
 	return db
@@ -93,6 +29,7 @@ func Open(t testing.TB, url string) *once.DB {
 
 // Run runs the suite. open answers a fresh database at each call.
 func Run(t *testing.T, open func(testing.TB) *once.DB) {
+	t.Helper()
 	for _, s := range []struct {
 		name  string
 		story func(*kit)
@@ -273,15 +210,20 @@ func (k *kit) dump() string {
 		`SELECT id, ownership, topic, kind FROM spine_outgoing ORDER BY 1`,
 		`SELECT id, attempts, state, effect_key FROM spine_effects ORDER BY 1`,
 	} {
-		rows, err := k.db.SQL().QueryContext(k.ctx(), q)
-		k.ok(err)
-		for rows.Next() {
-			var a, c, d, e any
-			k.ok(rows.Scan(&a, &c, &d, &e))
-			fmt.Fprintln(&b, a, c, d, e)
-		}
-		k.ok(rows.Err())
-		k.ok(rows.Close())
+		k.print(&b, q)
 	}
 	return b.String()
+}
+
+func (k *kit) print(b *strings.Builder, query string) {
+	k.Helper()
+	rows, err := k.db.SQL().QueryContext(k.ctx(), query)
+	k.ok(err)
+	defer rows.Close()
+	for rows.Next() {
+		var a, c, d, e any
+		k.ok(rows.Scan(&a, &c, &d, &e))
+		fmt.Fprintln(b, a, c, d, e)
+	}
+	k.ok(rows.Err())
 }

@@ -201,7 +201,7 @@ DROP TABLE stock_levels;
 		if err != nil {
 			return err
 		}
-		defer st.Close() //nolint:errcheck // ends with the transaction
+		defer st.Close()
 		for range 2 {
 			if _, err := st.ExecContext(ctx, "mug", 4); err != nil {
 				return err
@@ -211,7 +211,7 @@ DROP TABLE stock_levels;
 		if err != nil {
 			return err
 		}
-		defer rows.Close() //nolint:errcheck // Err is looked at
+		defer rows.Close()
 		for rows.Next() {
 		}
 		if err := rows.Err(); err != nil {
