@@ -51,7 +51,7 @@ func homes() map[string]law.Home {
 		"producers/*":             {May: []string{"pkg/producer", "pkg/event", "pkg/money", "schemas"}, Pure: true},
 		"consumers":               {May: []string{"pkg/consumer", "consumers"}},
 		"consumers/*":             {May: []string{"pkg/consumer", "pkg/event", "pkg/money", "schemas"}, Pure: true},
-		"consumers/internal":      {May: []string{"pkg/consumer", "pkg/event", "pkg/money", "pkg/wire"}}, // runs handlers in tests of the groups
+		"consumers/internal":      {May: []string{"pkg/consumer", "pkg/event", "pkg/money", "pkg/wire", "schemas"}}, // runs handlers in tests of the groups
 		"consumers/notifications": {May: []string{"pkg/consumer", "pkg/event", "pkg/money", "schemas"}, Pure: true, Except: []string{"github.com/wneessen/go-mail"}},
 		"consumers/invoicing":     {May: []string{"pkg/consumer", "pkg/event", "pkg/money", "schemas"}, Pure: true, Except: []string{"github.com/rickar/cal/v2"}},
 	}

@@ -84,6 +84,17 @@ func TestGroups_keepTheirWord(t *testing.T) {
 				if rows := k.Query(t, `SELECT event_id, fact, order_key, effect FROM `+g.Name+`_effects`); len(rows) != 0 {
 					t.Errorf("%s_effects is not empty at the start", g.Name)
 				}
+				for _, h := range g.On {
+					if rows := k.Query(t, g.Ledger[h.Type]); len(rows) != 0 {
+						t.Errorf("the ledger of %s is not empty at the start", h.Type)
+					}
+					for _, old := range h.Upcasts {
+						k.Query(t, g.Ledger[old.From])
+					}
+				}
+				for _, r := range g.Reports {
+					k.Query(t, r.Query)
+				}
 				for _, table := range k.Tables(t) {
 					if table == g.Name+"_goose" {
 						continue

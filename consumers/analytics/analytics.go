@@ -83,7 +83,20 @@ func Group() consumer.Group {
 			consumer.On(cancelled),
 			consumer.On(refunded),
 		},
+		Ledger: ledger(),
+		Reports: []consumer.Report{
+			{Title: "Revenue by day, net of tax", Query: "SELECT day, instance, currency, orders, by_order_day, by_booked_day FROM analytics_revenue_by_day ORDER BY day, instance, currency"},
+		},
 	}
+}
+
+// ledger says per fact, older majors among them, where the tables show its events.
+func ledger() map[string]string {
+	all := map[string]string{}
+	for _, fact := range []string{"order.placed.v1", "order.placed.v2", "order.cancelled.v1", "refund.issued.v1"} {
+		all[fact] = "SELECT event_id FROM analytics_effects WHERE fact = '" + fact + "'"
+	}
+	return all
 }
 
 func tables() fs.FS {

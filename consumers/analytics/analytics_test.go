@@ -152,7 +152,7 @@ func TestPermutations_endEqual(t *testing.T) {
 			o.Shipping, o.ShippingRate = "5.00", "0.20"
 			inputs = append(inputs, input{o.PlacedEvent(), o.Placed()})
 			for j := range rapid.IntRange(0, 4).Draw(r, "withdrawals") {
-				when := o.At.Add(time.Duration(rapid.IntRange(0, 80).Draw(r, "hours")) * time.Hour)
+				when := o.At.Add(time.Duration(rapid.IntRange(0, 80).Draw(r, "hours"))*time.Hour + time.Duration(j)*time.Second)
 				line := rapid.SampledFrom([]string{"1", "2", "unknown"}).Draw(r, "line")
 				n := fmt.Sprint(rapid.IntRange(0, 3).Draw(r, "quantity"))
 				cents := func(most int64) string { return fmt.Sprintf("%d.%02d", rapid.Int64Range(0, most).Draw(r, "amount"), j) }

@@ -45,9 +45,9 @@ func (c *columns) exec(ctx context.Context, db consumer.DB, what, query string) 
 
 func insertOrder(ctx context.Context, db consumer.DB, e event.Event, o sale, at time.Time) (bool, error) {
 	var c columns
-	c.add(o.Key, e.ID, o.Instance, o.Currency, o.Day.String(), o.Test, at.UnixMicro(), o.Recorded.UnixMicro())
-	isNew, err := c.exec(ctx, db, "inserting the order", `INSERT INTO analytics_orders (order_key, event_id, instance, currency, order_day, test, placed_at, recorded_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (order_key) DO NOTHING`)
+	c.add(o.Key, e.ID, e.Type, o.Instance, o.Currency, o.Day.String(), o.Test, at.UnixMicro(), o.Recorded.UnixMicro())
+	isNew, err := c.exec(ctx, db, "inserting the order", `INSERT INTO analytics_orders (order_key, event_id, fact, instance, currency, order_day, test, placed_at, recorded_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (order_key) DO NOTHING`)
 	if err != nil || !isNew {
 		return false, err
 	}

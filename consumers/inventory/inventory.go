@@ -90,8 +90,22 @@ func Group() consumer.Group {
 			consumer.On(h.cancelled),
 			consumer.On(h.refunded),
 		},
-		Emits: []event.Fact{stock.ReservedV1{}, stock.ShortageDetectedV1{}, stock.ReservationReleasedV1{}},
+		Emits:  []event.Fact{stock.ReservedV1{}, stock.ShortageDetectedV1{}, stock.ReservationReleasedV1{}},
+		Ledger: ledger(),
+		Reports: []consumer.Report{
+			{Title: "Orders by what stock they got", Query: "SELECT pool, outcome, COUNT(*) AS orders FROM inventory_orders GROUP BY pool, outcome ORDER BY pool, outcome"},
+			{Title: "Articles with the least stock", Query: "SELECT v.sku, v.warehouse, v.on_hand, v.reserved, v.available FROM inventory_levels_view v JOIN inventory_levels l ON l.sku = v.sku AND l.warehouse = v.warehouse ORDER BY l.on_hand - l.reserved, v.sku, v.warehouse LIMIT 10"},
+		},
 	}
+}
+
+// ledger says per fact, older majors among them, where the tables show its events.
+func ledger() map[string]string {
+	all := map[string]string{}
+	for _, fact := range []string{"order.placed.v1", "order.placed.v2", "order.cancelled.v1", "refund.issued.v1"} {
+		all[fact] = "SELECT event_id FROM inventory_effects WHERE fact = '" + fact + "'"
+	}
+	return all
 }
 
 func tables() fs.FS {

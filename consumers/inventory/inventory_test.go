@@ -396,6 +396,27 @@ func TestConfig_pools(t *testing.T) {
 	}
 }
 
+func TestConfig_demo(t *testing.T) {
+	t.Parallel()
+	g := inventory.Group()
+	cfg, ok := g.Config.(*inventory.Config)
+	if !ok {
+		t.Fatalf("config is a %T", g.Config)
+	}
+	east, west := grouptest.UK(), grouptest.UK()
+	east.Warehouses, west.Warehouses, west.Name = []string{"wms/east"}, []string{"wms/west"}, "us"
+	for range 2 { // once per adapter
+		cfg.Demo([]event.Instance{east, west}, []string{"A", "B"})
+	}
+	if err := cfg.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	k := grouptest.SQLite(t, g)
+	o := anOrder("1", grouptest.Line{ID: "a", SKU: "A", Quantity: "20", Price: "1"}, grouptest.Line{ID: "b", SKU: "B", Quantity: "20", Price: "1"})
+	o.Instance = west
+	want(t, said(handle(t, k, o.PlacedEvent(), o.Placed())), []string{"reserved a 20 wms/west", "short b 5 of 20 in us"})
+}
+
 func FuzzStock(f *testing.F) {
 	f.Add("sku,warehouse,on_hand\nA,wms/east,3\n")
 	f.Add("\ufeffsku,warehouse,on_hand\n\"A\nB\",wms/east,3.5\n")

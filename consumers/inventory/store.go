@@ -28,9 +28,9 @@ func inserted(what string, res sql.Result, err error) (bool, error) {
 }
 
 func insertOrder(ctx context.Context, db consumer.DB, o anOrder, e event.Event, pool string) (bool, error) {
-	res, err := db.ExecContext(ctx, `INSERT INTO inventory_orders (order_key, event_id, instance, pool, outcome, placed_at)
-		VALUES ($1, $2, $3, $4, 'NOTHING', $5) ON CONFLICT (order_key) DO NOTHING`,
-		o.Key, e.ID, e.Instance.String(), pool, o.At.UnixMicro())
+	res, err := db.ExecContext(ctx, `INSERT INTO inventory_orders (order_key, event_id, fact, instance, pool, outcome, placed_at)
+		VALUES ($1, $2, $3, $4, $5, 'NOTHING', $6) ON CONFLICT (order_key) DO NOTHING`,
+		o.Key, e.ID, e.Type, e.Instance.String(), pool, o.At.UnixMicro())
 	return inserted("order", res, err)
 }
 

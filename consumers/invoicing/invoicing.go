@@ -107,8 +107,21 @@ func Group() consumer.Group {
 			consumer.On(h.refunded),
 			consumer.On(h.paid),
 		},
-		Emits: []event.Fact{invoice.CreatedV1{}, creditnote.IssuedV1{}},
+		Emits:  []event.Fact{invoice.CreatedV1{}, creditnote.IssuedV1{}},
+		Ledger: ledger(),
+		Reports: []consumer.Report{
+			{Title: "Invoices", Query: "SELECT legal_entity, currency, invoices, gross, tax, rounding, credit_notes, credited FROM invoicing_totals ORDER BY legal_entity, currency"},
+		},
 	}
+}
+
+// ledger says per fact, older majors among them, where the tables show its events.
+func ledger() map[string]string {
+	all := map[string]string{}
+	for _, fact := range []string{"order.placed.v1", "order.placed.v2", "order.cancelled.v1", "refund.issued.v1", "payment.received.v1"} {
+		all[fact] = "SELECT event_id FROM invoicing_effects WHERE fact = '" + fact + "'"
+	}
+	return all
 }
 
 func tables() fs.FS {

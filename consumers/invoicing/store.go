@@ -56,8 +56,8 @@ func inserted(what string, res sql.Result, err error) (bool, error) {
 }
 
 func insertOrder(ctx context.Context, db consumer.DB, key string, e event.Event, outcome string, at time.Time) (bool, error) {
-	res, err := db.ExecContext(ctx, `INSERT INTO invoicing_orders (order_key, event_id, instance, outcome, placed_at)
-		VALUES ($1, $2, $3, $4, $5) ON CONFLICT (order_key) DO NOTHING`, key, e.ID, e.Instance.String(), outcome, at.UnixMicro())
+	res, err := db.ExecContext(ctx, `INSERT INTO invoicing_orders (order_key, event_id, fact, instance, outcome, placed_at)
+		VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (order_key) DO NOTHING`, key, e.ID, e.Type, e.Instance.String(), outcome, at.UnixMicro())
 	return inserted("order", res, err)
 }
 

@@ -45,27 +45,30 @@ type route struct {
 
 func (c *Config) route() (route, error) {
 	want := fmt.Errorf("mail %q: want smtp://host:port, smtps://host:port or dir:PATH", c.Mail)
-	if dir, ok := strings.CutPrefix(c.Mail, "dir:"); ok {
-		if dir == "" {
-			return route{}, want
-		}
+	if dir, ok := strings.CutPrefix(c.Mail, "dir:"); ok && dir != "" {
 		return route{folder: dir}, nil
 	}
 	u, err := url.Parse(c.Mail)
-	if err != nil || (u.Scheme != "smtp" && u.Scheme != "smtps") || u.Hostname() == "" || (u.Path != "" && u.Path != "/") || u.RawQuery != "" {
+	if err != nil || u.Hostname() == "" || strings.Trim(u.Path, "/")+u.RawQuery+u.Fragment != "" {
 		return route{}, want
 	}
 	if u.User != nil {
 		return route{}, errors.New("mail: name user and password by keys of their own, not in the address")
 	}
-	r := route{host: u.Hostname(), port: 25, implicit: u.Scheme == "smtps"}
-	if r.implicit {
-		r.port = 465
+	r := route{host: u.Hostname()}
+	switch u.Scheme {
+	case "smtp":
+		r.port = 25
+	case "smtps":
+		r.port, r.implicit = 465, true
+	default:
+		return route{}, want
 	}
-	if p := u.Port(); p != "" {
-		if r.port, err = strconv.Atoi(p); err != nil || r.port < 1 || r.port > 65535 {
-			return route{}, want
-		}
+	if u.Port() == "" {
+		return r, nil
+	}
+	if r.port, err = strconv.Atoi(u.Port()); err != nil || r.port < 1 || r.port > 65535 {
+		return route{}, want
 	}
 	return r, nil
 }

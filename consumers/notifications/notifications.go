@@ -85,7 +85,20 @@ func Group() consumer.Group {
 		},
 		Effects: []consumer.Effect{consumer.EffectOf(effect, consumer.RetryWithKey, m.send, m.done)},
 		Emits:   []event.Fact{notification.SentV1{}},
+		Ledger:  ledger(),
+		Reports: []consumer.Report{
+			{Title: "Mail", Query: "SELECT template, status, COUNT(*) AS mails FROM notifications_messages GROUP BY template, status ORDER BY template, status"},
+		},
 	}
+}
+
+// ledger says per fact, older majors among them, where the tables show its events.
+func ledger() map[string]string {
+	all := map[string]string{}
+	for _, fact := range []string{"order.placed.v1", "order.placed.v2", "order.cancelled.v1", "refund.issued.v1"} {
+		all[fact] = "SELECT event_id FROM notifications_effects WHERE fact = '" + fact + "'"
+	}
+	return all
 }
 
 func tables() fs.FS {

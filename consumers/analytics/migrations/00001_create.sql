@@ -8,6 +8,7 @@
 CREATE TABLE analytics_orders (
     order_key   TEXT    NOT NULL PRIMARY KEY,
     event_id    TEXT    NOT NULL,
+    fact        TEXT    NOT NULL,
     instance    TEXT    NOT NULL,
     currency    TEXT    NOT NULL,
     order_day   TEXT    NOT NULL,
@@ -78,7 +79,7 @@ CREATE INDEX analytics_revenue_order_day ON analytics_revenue (order_day);
 CREATE INDEX analytics_revenue_booked_day ON analytics_revenue (booked_day);
 
 CREATE VIEW analytics_orders_view AS
-SELECT order_key, event_id, instance, currency, order_day, test,
+SELECT order_key, event_id, fact, instance, currency, order_day, test,
     (SELECT CAST(y AS TEXT) || '-' || SUBSTR(CAST(100 + m AS TEXT), 2) || '-' || SUBSTR(CAST(100 + d AS TEXT), 2) || 'T' ||
     SUBSTR(CAST(100 + s / 3600000000 AS TEXT), 2) || ':' || SUBSTR(CAST(100 + s / 60000000 % 60 AS TEXT), 2) || ':' ||
     SUBSTR(CAST(100 + s / 1000000 % 60 AS TEXT), 2) || '.' || SUBSTR(CAST(1000000 + s % 1000000 AS TEXT), 2) || 'Z'
@@ -200,7 +201,7 @@ FROM (
 
 -- One row per event that left its mark, whatever the mark was.
 CREATE VIEW analytics_effects AS
-SELECT event_id, 'order.placed.v2' AS fact, order_key, CASE WHEN test THEN 'TEST' ELSE 'COUNTED' END AS effect FROM analytics_orders
+SELECT event_id, fact, order_key, CASE WHEN test THEN 'TEST' ELSE 'COUNTED' END AS effect FROM analytics_orders
 UNION ALL
 SELECT w.event_id, w.fact, w.order_key,
     CASE WHEN w.test THEN 'TEST'

@@ -15,6 +15,7 @@ CREATE TABLE inventory_levels (
 CREATE TABLE inventory_orders (
     order_key TEXT   NOT NULL PRIMARY KEY,
     event_id  TEXT   NOT NULL,
+    fact      TEXT   NOT NULL,
     instance  TEXT   NOT NULL,
     pool      TEXT   NOT NULL,
     outcome   TEXT   NOT NULL CHECK (outcome IN ('RESERVED', 'PARTIAL', 'SHORT', 'NOTHING', 'TEST')),
@@ -72,7 +73,7 @@ SELECT sku, warehouse,
 FROM inventory_levels;
 
 CREATE VIEW inventory_orders_view AS
-SELECT order_key, event_id, instance, pool, outcome,
+SELECT order_key, event_id, fact, instance, pool, outcome,
     (SELECT CAST(y AS TEXT) || '-' || SUBSTR(CAST(100 + m AS TEXT), 2) || '-' || SUBSTR(CAST(100 + d AS TEXT), 2) || 'T' ||
     SUBSTR(CAST(100 + s / 3600000000 AS TEXT), 2) || ':' || SUBSTR(CAST(100 + s / 60000000 % 60 AS TEXT), 2) || ':' ||
     SUBSTR(CAST(100 + s / 1000000 % 60 AS TEXT), 2) || '.' || SUBSTR(CAST(1000000 + s % 1000000 AS TEXT), 2) || 'Z'
@@ -119,7 +120,7 @@ FROM inventory_withdrawal_lines;
 
 -- One row per event that left its mark, whatever the mark was.
 CREATE VIEW inventory_effects AS
-SELECT event_id, 'order.placed.v2' AS fact, order_key, outcome AS effect FROM inventory_orders
+SELECT event_id, fact, order_key, outcome AS effect FROM inventory_orders
 UNION ALL
 SELECT event_id, fact, order_key, reason AS effect FROM inventory_withdrawals;
 

@@ -15,6 +15,7 @@ CREATE TABLE invoicing_counters (
 CREATE TABLE invoicing_orders (
     order_key TEXT   NOT NULL PRIMARY KEY,
     event_id  TEXT   NOT NULL,
+    fact      TEXT   NOT NULL,
     instance  TEXT   NOT NULL,
     outcome   TEXT   NOT NULL CHECK (outcome IN ('INVOICED', 'TEST')),
     placed_at BIGINT NOT NULL
@@ -132,7 +133,7 @@ CREATE VIEW invoicing_counters_view AS
 SELECT legal_entity, series, last_number FROM invoicing_counters;
 
 CREATE VIEW invoicing_orders_view AS
-SELECT order_key, event_id, instance, outcome,
+SELECT order_key, event_id, fact, instance, outcome,
     (SELECT CAST(y AS TEXT) || '-' || SUBSTR(CAST(100 + m AS TEXT), 2) || '-' || SUBSTR(CAST(100 + d AS TEXT), 2) || 'T' ||
     SUBSTR(CAST(100 + s / 3600000000 AS TEXT), 2) || ':' || SUBSTR(CAST(100 + s / 60000000 % 60 AS TEXT), 2) || ':' ||
     SUBSTR(CAST(100 + s / 1000000 % 60 AS TEXT), 2) || '.' || SUBSTR(CAST(1000000 + s % 1000000 AS TEXT), 2) || 'Z'
@@ -240,9 +241,23 @@ FROM (
     FROM invoicing_invoices i
 ) b;
 
+CREATE VIEW invoicing_totals AS
+SELECT legal_entity, currency, invoices,
+    CASE WHEN gross < 0 THEN '-' ELSE '' END || CAST(ABS(gross) / 10000 AS TEXT) || '.' || SUBSTR(CAST(10000 + ABS(gross) % 10000 AS TEXT), 2) AS gross,
+    CASE WHEN tax < 0 THEN '-' ELSE '' END || CAST(ABS(tax) / 10000 AS TEXT) || '.' || SUBSTR(CAST(10000 + ABS(tax) % 10000 AS TEXT), 2) AS tax,
+    CASE WHEN rounding < 0 THEN '-' ELSE '' END || CAST(ABS(rounding) / 10000 AS TEXT) || '.' || SUBSTR(CAST(10000 + ABS(rounding) % 10000 AS TEXT), 2) AS rounding,
+    credit_notes,
+    CASE WHEN credited < 0 THEN '-' ELSE '' END || CAST(ABS(credited) / 10000 AS TEXT) || '.' || SUBSTR(CAST(10000 + ABS(credited) % 10000 AS TEXT), 2) AS credited
+FROM (
+    SELECT i.legal_entity, i.currency, COUNT(*) AS invoices, CAST(SUM(i.gross) AS BIGINT) AS gross, CAST(SUM(i.tax) AS BIGINT) AS tax,
+        CAST(SUM(i.rounding) AS BIGINT) AS rounding, CAST(SUM(i.credited_gross) AS BIGINT) AS credited,
+        CAST(SUM((SELECT COUNT(*) FROM invoicing_credit_notes n WHERE n.order_key = i.order_key)) AS BIGINT) AS credit_notes
+    FROM invoicing_invoices i GROUP BY i.legal_entity, i.currency
+) t;
+
 -- One row per event that left its mark, whatever the mark was.
 CREATE VIEW invoicing_effects AS
-SELECT event_id, 'order.placed.v2' AS fact, order_key, outcome AS effect FROM invoicing_orders
+SELECT event_id, fact, order_key, outcome AS effect FROM invoicing_orders
 UNION ALL
 SELECT w.event_id, w.fact, w.order_key,
     CASE WHEN w.test THEN 'TEST' WHEN n.number IS NULL THEN 'KEPT' ELSE 'CREDITED' END AS effect
@@ -252,6 +267,7 @@ SELECT event_id, 'payment.received.v1' AS fact, order_key, CASE WHEN test THEN '
 
 -- +goose Down
 DROP VIEW invoicing_effects;
+DROP VIEW invoicing_totals;
 DROP VIEW invoicing_balances;
 DROP VIEW invoicing_payments_view;
 DROP VIEW invoicing_credit_note_lines_view;
