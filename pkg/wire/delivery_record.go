@@ -4,7 +4,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -60,6 +59,3 @@ func DecodeDelivery(rec *kgo.Record) (Delivery, error) {
 	}
 	return d, nil
 }
-
-// rfc3339 shows a time as records and JSON do: UTC, microseconds.
-func rfc3339(t time.Time) string { return t.UTC().Format(timeForm) }

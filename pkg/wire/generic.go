@@ -7,7 +7,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"github.com/eventspine/spine/pkg/wire/avrobin"
+	"github.com/eventspine/spine/pkg/wire/avrojson"
 )
 
 // Payload is what a record holds, for tools that have no Go type for it.
@@ -30,7 +30,7 @@ func (c *Codec) Generic(ctx context.Context, rec *kgo.Record, unmask bool) (Payl
 	if err != nil {
 		return Payload{}, fmt.Errorf("decoding: %w", err)
 	}
-	data, err := avrobin.JSON(writer.schema, payload, unmask)
+	data, err := avrojson.Record(writer.schema, payload, unmask)
 	if err != nil {
 		return Payload{}, fmt.Errorf("decoding %s: %w", writer.name, bad(BadPayload, "%w", err))
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/eventspine/spine/pkg/event"
 	"github.com/eventspine/spine/pkg/money"
 	"github.com/eventspine/spine/pkg/wire/avrobin"
+	"github.com/eventspine/spine/pkg/wire/avrojson"
 	"github.com/eventspine/spine/schemas/order"
 )
 
@@ -288,7 +289,7 @@ func golden(t *testing.T, file, text string, encode func(*avrobin.Writer)) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	raw, err := avrobin.JSON(schema, data, true)
+	raw, err := avrojson.Record(schema, data, true)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/eventspine/spine/pkg/event"
 	"github.com/eventspine/spine/pkg/money"
 	"github.com/eventspine/spine/pkg/wire/avrobin"
+	"github.com/eventspine/spine/pkg/wire/avrojson"
 )
 
 func parse(t testing.TB, text string) avro.Schema {
@@ -234,7 +235,7 @@ func TestLimits(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			out, err := avrobin.JSON(parse(t, c.schema), []byte(c.data), true)
+			out, err := avrojson.Record(parse(t, c.schema), []byte(c.data), true)
 			if !errors.Is(err, avrobin.ErrLimit) && !errors.Is(err, avrobin.ErrMalformed) {
 				t.Errorf("%.80s, %v; want an error", out, err)
 			}
@@ -282,41 +283,6 @@ func TestPutMap_canonical(t *testing.T) {
 	}
 }
 
-const shown = `{"type":"record","name":"R","fields":[
-	{"name":"amount","type":{"type":"bytes","logicalType":"decimal","precision":19,"scale":4},"pii":"none"},
-	{"name":"at","type":{"type":"long","logicalType":"timestamp-micros"}},
-	{"name":"on","type":["null",{"type":"int","logicalType":"date"}]},
-	{"name":"count","type":"long"},
-	{"name":"small","type":"int"},
-	{"name":"email","type":["null","string"],"pii":"contact"},
-	{"name":"blob","type":"bytes"},
-	{"name":"who","type":{"type":"record","name":"P","fields":[{"name":"name","type":"string","pii":"identity"},{"name":"vip","type":"boolean"}]}},
-	{"name":"tags","type":{"type":"map","values":{"type":"array","items":"string"}}},
-	{"name":"kind","type":{"type":"enum","name":"K","symbols":["UNKNOWN","A"]}},
-	{"name":"rate","type":"double"},
-	{"name":"nothing","type":"null"}]}`
-
-func TestJSON(t *testing.T) {
-	t.Parallel()
-	data := "\x06\x1c\x84\xc8" + string(binary.AppendVarint(nil, 1773487200123456)) + "\x02" + string(binary.AppendVarint(nil, 20526)) +
-		string(binary.AppendVarint(nil, 1<<60)) + "\x03" + "\x02\x08a@b\"" + "\x04\x00\xff" + "\x06<é\x01" + "\x02\x02t\x04\x02x\x02y\x00\x00" +
-		"\x02" + "\x00\x00\x00\x00\x00\x00\xf8\x3f"
-	for unmask, want := range map[bool]string{
-		false: `{"amount":"186.9000","at":"2026-03-14T11:20:00.123456Z","on":"2026-03-14","count":"1152921504606846976","small":-2,"email":"***","blob":"AP8=","who":{"name":"***","vip":true},"tags":{"t":["x","y"]},"kind":"A","rate":1.5,"nothing":null}`,
-		true:  `{"amount":"186.9000","at":"2026-03-14T11:20:00.123456Z","on":"2026-03-14","count":"1152921504606846976","small":-2,"email":"a@b\"","blob":"AP8=","who":{"name":"<é","vip":true},"tags":{"t":["x","y"]},"kind":"A","rate":1.5,"nothing":null}`,
-	} {
-		got, err := avrobin.JSON(parse(t, shown), []byte(data), unmask)
-		if err != nil || string(got) != want {
-			t.Errorf("unmask %t: %v\n got %s\nwant %s", unmask, err, got, want)
-		}
-	}
-	for n := range data {
-		if got, err := avrobin.JSON(parse(t, shown), []byte(data[:n]), false); err == nil {
-			t.Errorf("%d of %d bytes show as %s", n, len(data), got)
-		}
-	}
-}
-
 // Defaults of every type reach a record that lacks the fields.
 func TestPlan_defaults(t *testing.T) {
 	t.Parallel()
@@ -338,7 +304,7 @@ func TestPlan_defaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := avrobin.Rest(r)
-	shown, err := avrobin.JSON(reader, got, true)
+	shown, err := avrojson.Record(reader, got, true)
 	want := `{"i":-7,"l":"8","a":"v","b":true,"d":0.5,"fl":0.25,"y":"/w==","n":null,"e":"Y","r":{"x":"q","z":null},"ar":["s"],"m":{"k":1}}`
 	if err != nil || string(shown) != want {
 		t.Errorf("%v\n got %s\nwant %s", err, shown, want)
@@ -358,19 +324,4 @@ func TestPlan_limit(t *testing.T) {
 	if err := plan.Reset(avrobin.NewReader(), append(binary.AppendVarint(nil, 20_000), 0)); !errors.Is(err, avrobin.ErrLimit) {
 		t.Errorf("got %v", err)
 	}
-}
-
-func FuzzJSON(f *testing.F) {
-	s := parse(f, shown)
-	f.Add([]byte("\x06\x1c\x84\xc8\x00\x00\x02\x03\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		masked, err := avrobin.JSON(s, data, false)
-		_, err2 := avrobin.JSON(s, data, true)
-		if (err == nil) != (err2 == nil) {
-			t.Fatalf("masked %v, unmasked %v", err, err2)
-		}
-		if len(masked) > 6<<20 {
-			t.Fatalf("%d bytes of text", len(masked))
-		}
-	})
 }

@@ -91,11 +91,7 @@ func plan(writer, reader avro.Schema) (conversion, bool, error) {
 // keep copies a value whose encoding is the reader's too.
 func keep(s avro.Schema) conversion {
 	return func(r *Reader, out []byte) []byte {
-		from := r.pos
-		if r.skip(s); r.err != nil {
-			return out
-		}
-		return append(out, r.data[from:r.pos]...)
+		return append(out, r.Skip(s)...)
 	}
 }
 

@@ -34,9 +34,9 @@ func (r *Reader) skip(s avro.Schema) {
 		}
 		r.leave()
 	case *avro.ArraySchema:
-		r.blocks(func() { r.skip(s.Items()) })
+		r.Elements(func() { r.skip(s.Items()) })
 	case *avro.MapSchema:
-		r.blocks(func() {
+		r.Elements(func() {
 			r.skipPrimitive(avro.String)
 			r.skip(s.Values())
 		})
@@ -68,10 +68,24 @@ func (r *Reader) skipPrimitive(t avro.Type) {
 	}
 }
 
-// blocks calls element for each element of an array or map.
-func (r *Reader) blocks(element func()) {
-	r.eachBlock(func(int) {}, element)
+// Skip passes over one value of any schema and answers its bytes.
+func (r *Reader) Skip(s avro.Schema) []byte {
+	from := r.pos
+	r.skip(s)
+	return r.data[from:r.pos]
 }
+
+// Elements calls element for each element of an array or entry of a map.
+func (r *Reader) Elements(element func()) { r.eachBlock(func(int) {}, element) }
+
+// Index reads the number of a union branch or enum symbol, of which there are count.
+func (r *Reader) Index(count int, what string) int { return r.index(count, what) }
+
+// Err is the first error.
+func (r *Reader) Err() error { return r.err }
+
+// Fail ends reading with an error of a class at the present place.
+func (r *Reader) Fail(class error, form string, args ...any) { r.fail(class, form, args...) }
 
 // eachBlock calls begin with the count of each block, then element for each element.
 func (r *Reader) eachBlock(begin func(count int), element func()) {

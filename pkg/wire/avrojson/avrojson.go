@@ -1,4 +1,6 @@
-package avrobin
+// Package avrojson shows Avro records as JSON for people and tools, by their schema
+// alone, with personal data masked.
+package avrojson
 
 import (
 	"bytes"
@@ -13,6 +15,7 @@ import (
 
 	"github.com/eventspine/spine/pkg/event"
 	"github.com/eventspine/spine/pkg/money"
+	"github.com/eventspine/spine/pkg/wire/avrobin"
 )
 
 // Masked stands in the place of personal data.
@@ -21,12 +24,12 @@ const Masked = "***"
 // maxJSON bounds the text that a record becomes: names repeat with every element.
 const maxJSON = 6 << 20
 
-// JSON shows a record of any schema, within the same bounds as reading it. Fields
+// Record shows a record of any schema, within the same bounds as reading it. Fields
 // keep the order of the schema. Decimals, at their full scale, and longs are strings,
 // times RFC 3339 UTC with microseconds, dates ISO 8601, bytes base64. Fields with a
 // property pii other than none show as "***" unless unmask is set.
-func JSON(s avro.Schema, data []byte, unmask bool) (json.RawMessage, error) {
-	r := NewReader()
+func Record(s avro.Schema, data []byte, unmask bool) (json.RawMessage, error) {
+	r := avrobin.NewReader()
 	r.Reset(data)
 	p := printer{r: r, unmask: unmask}
 	p.value(s)
@@ -37,14 +40,14 @@ func JSON(s avro.Schema, data []byte, unmask bool) (json.RawMessage, error) {
 }
 
 type printer struct {
-	r      *Reader
+	r      *avrobin.Reader
 	out    []byte
 	unmask bool
 }
 
 func (p *printer) raw(s string) {
 	if p.out = append(p.out, s...); len(p.out) > maxJSON {
-		p.r.fail(ErrLimit, "more than %d bytes of JSON", maxJSON)
+		p.r.Fail(avrobin.ErrLimit, "more than %d bytes of JSON", maxJSON)
 	}
 }
 
@@ -53,14 +56,14 @@ func (p *printer) text(s string) {
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false) // for people to read
 	if err := enc.Encode(s); err != nil {
-		p.r.fail(ErrMalformed, "%v", err)
+		p.r.Fail(avrobin.ErrMalformed, "%v", err)
 		return
 	}
 	p.raw(strings.TrimSuffix(b.String(), "\n"))
 }
 
 func (p *printer) value(s avro.Schema) {
-	if p.r.err != nil {
+	if p.r.Err() != nil {
 		return
 	}
 	switch s := deref(s).(type) {
@@ -69,17 +72,15 @@ func (p *printer) value(s avro.Schema) {
 	case *avro.PrimitiveSchema:
 		p.primitive(s)
 	case *avro.FixedSchema:
-		if n := p.r.pos; p.r.take(s.Size()) {
-			p.text(base64.StdEncoding.EncodeToString(p.r.data[n:p.r.pos]))
-		}
+		p.text(base64.StdEncoding.EncodeToString(p.r.Skip(s)))
 	case *avro.EnumSchema:
-		if i := p.r.index(len(s.Symbols()), "enum symbol"); p.r.err == nil {
+		if i := p.r.Index(len(s.Symbols()), "enum symbol"); p.r.Err() == nil {
 			p.text(s.Symbols()[i])
 		}
 	case *avro.UnionSchema:
-		if i := p.r.index(len(s.Types()), "union branch"); p.r.err == nil && p.r.enter() {
+		if i := p.r.Index(len(s.Types()), "union branch"); p.r.Err() == nil && p.r.Enter() {
 			p.value(s.Types()[i])
-			p.r.leave()
+			p.r.Leave()
 		}
 	case *avro.RecordSchema:
 		p.record(s)
@@ -87,17 +88,17 @@ func (p *printer) value(s avro.Schema) {
 		p.elements("[", "]", func() { p.value(s.Items()) })
 	case *avro.MapSchema:
 		p.elements("{", "}", func() {
-			p.text(p.r.string())
+			p.plain(avro.String)
 			p.raw(":")
 			p.value(s.Values())
 		})
 	default:
-		p.r.fail(ErrMalformed, "type %s is not supported", s.Type())
+		p.r.Fail(avrobin.ErrMalformed, "type %s is not supported", s.Type())
 	}
 }
 
 func (p *printer) record(s *avro.RecordSchema) {
-	if !p.r.enter() {
+	if !p.r.Enter() {
 		return
 	}
 	p.raw("{")
@@ -109,20 +110,20 @@ func (p *printer) record(s *avro.RecordSchema) {
 		p.raw(":")
 		p.r.At(f.Name())
 		if pii, _ := f.Prop("pii").(string); !p.unmask && pii != "" && pii != "none" {
-			p.r.skip(f.Type())
+			p.r.Skip(f.Type())
 			p.text(Masked)
 			continue
 		}
 		p.value(f.Type())
 	}
 	p.raw("}")
-	p.r.leave()
+	p.r.Leave()
 }
 
 func (p *printer) elements(open, end string, element func()) {
 	p.raw(open)
 	first := true
-	p.r.blocks(func() {
+	p.r.Elements(func() {
 		if !first {
 			p.raw(",")
 		}
@@ -133,25 +134,29 @@ func (p *printer) elements(open, end string, element func()) {
 }
 
 func (p *printer) primitive(s *avro.PrimitiveSchema) {
-	switch logical(s) + " " + string(s.Type()) {
-	case " date int":
+	var logical avro.LogicalType
+	if s.Logical() != nil {
+		logical = s.Logical().Type()
+	}
+	switch logical {
+	case avro.Date:
 		var v event.Date
-		if GetDate(&v, p.r); p.r.err == nil {
+		if avrobin.GetDate(&v, p.r); p.r.Err() == nil {
 			p.text(v.String())
 		}
-	case " timestamp-micros long":
+	case avro.TimestampMicros:
 		var v time.Time
-		if GetTime(&v, p.r); p.r.err == nil {
+		if avrobin.GetTime(&v, p.r); p.r.Err() == nil {
 			p.text(v.Format("2006-01-02T15:04:05.000000Z"))
 		}
-	case " uuid string":
+	case avro.UUID:
 		var v string
-		GetUUID(&v, p.r)
+		avrobin.GetUUID(&v, p.r)
 		p.text(v)
 	default:
 		if d, ok := s.Logical().(*avro.DecimalLogicalSchema); ok {
 			var v money.Decimal
-			GetDecimal(&v, p.r, d.Precision(), d.Scale())
+			avrobin.GetDecimal(&v, p.r, d.Precision(), d.Scale())
 			p.text(v.Text(d.Scale()))
 			return
 		}
@@ -163,22 +168,29 @@ func (p *printer) primitive(s *avro.PrimitiveSchema) {
 func (p *printer) plain(t avro.Type) {
 	switch t {
 	case avro.String:
-		p.text(p.r.string())
+		p.text(read(avrobin.GetString, p.r))
 	case avro.Bytes:
-		p.text(base64.StdEncoding.EncodeToString(p.r.bytes()))
+		p.text(base64.StdEncoding.EncodeToString(read(avrobin.GetBytes, p.r)))
 	case avro.Int:
-		p.raw(strconv.Itoa(int(p.r.int())))
+		p.raw(strconv.Itoa(int(read(avrobin.GetInt, p.r))))
 	case avro.Long: // it may pass 2^53, the last that JSON readers hold exactly
-		p.text(strconv.FormatInt(p.r.long(), 10))
+		p.text(strconv.FormatInt(read(avrobin.GetLong, p.r), 10))
 	case avro.Boolean:
-		p.raw(strconv.FormatBool(p.r.bool()))
+		p.raw(strconv.FormatBool(read(avrobin.GetBool, p.r)))
 	case avro.Float:
-		p.number(float64(p.r.float()), 32)
+		p.number(float64(read(avrobin.GetFloat, p.r)), 32)
 	case avro.Double:
-		p.number(p.r.double(), 64)
+		p.number(read(avrobin.GetDouble, p.r), 64)
 	default:
-		p.r.fail(ErrMalformed, "type %s is not supported", t)
+		p.r.Fail(avrobin.ErrMalformed, "type %s is not supported", t)
 	}
+}
+
+// read is the value that get reads.
+func read[T any](get func(*T, *avrobin.Reader), r *avrobin.Reader) T {
+	var v T
+	get(&v, r)
+	return v
 }
 
 func (p *printer) number(v float64, bits int) {
@@ -187,4 +199,11 @@ func (p *printer) number(v float64, bits int) {
 		format = 'e'
 	}
 	p.raw(strconv.FormatFloat(v, format, -1, bits))
+}
+
+func deref(s avro.Schema) avro.Schema {
+	if ref, ok := s.(*avro.RefSchema); ok {
+		return ref.Schema()
+	}
+	return s
 }
