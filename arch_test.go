@@ -39,7 +39,7 @@ func homes() map[string]law.Home {
 		"pkg/once":                {May: []string{"pkg/consumer", "pkg/once"}},
 		"pkg/intake":              {May: []string{"pkg/event", "pkg/producer", "pkg/wire"}},
 		"pkg/translate":           {May: []string{"pkg/event", "pkg/producer", "pkg/consumer", "pkg/wire"}},
-		"pkg/dispatch":            {May: []string{"pkg/event", "pkg/consumer", "pkg/wire", "pkg/bus", "pkg/once"}},
+		"pkg/dispatch":            {May: []string{"pkg/event", "pkg/consumer", "pkg/wire", "pkg/bus", "pkg/once", "pkg/dispatch"}},
 		"pkg/schema":              {May: []string{"pkg/event", "pkg/schema"}},
 		"pkg/topic":               {May: []string{"pkg/event", "pkg/wire"}},
 		"pkg/catalog":             {May: []string{"pkg/event", "pkg/producer", "pkg/consumer", "pkg/schema", "pkg/topic", "pkg/wire"}},

@@ -152,7 +152,10 @@ func (g *Group) membership(o GroupOptions) []kgo.Opt {
 			g.note(at)
 			return map[string]map[int32]kgo.Offset{}, nil
 		}),
-		kgo.OnPartitionsAssigned(func(_ context.Context, _ *kgo.Client, m map[string][]int32) { o.Assigned(g.grant(m)) }),
+		kgo.OnPartitionsAssigned(func(_ context.Context, _ *kgo.Client, m map[string][]int32) {
+			o.Assigned(g.grant(m))
+			g.setJoined(true) // after the callback: who sees it joined sees its partitions, too
+		}),
 		kgo.OnPartitionsRevoked(func(ctx context.Context, _ *kgo.Client, m map[string][]int32) {
 			leases := g.held(m)
 			if len(leases) > 0 {
@@ -163,9 +166,7 @@ func (g *Group) membership(o GroupOptions) []kgo.Opt {
 		kgo.OnPartitionsLost(func(_ context.Context, _ *kgo.Client, m map[string][]int32) {
 			leases := g.held(m)
 			g.end(leases) // first of all: from here on nothing of them is committed
-			g.mu.Lock()
-			g.joined = false
-			g.mu.Unlock()
+			g.setJoined(false)
 			if len(leases) > 0 {
 				o.Lost(leases)
 			}
@@ -195,7 +196,6 @@ func (g *Group) Committed(p Partition) (int64, bool) {
 func (g *Group) grant(m map[string][]int32) []Lease {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.joined = true
 	var leases []Lease
 	for topic, ids := range m {
 		for _, id := range ids {
@@ -240,6 +240,12 @@ func (g *Group) Holds(l Lease) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.leases[l.Partition] == l
+}
+
+func (g *Group) setJoined(joined bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.joined = joined
 }
 
 // Joined says whether the member has been given its share, which may be nothing.

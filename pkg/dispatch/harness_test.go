@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -246,8 +247,17 @@ func (w *world) options() dispatch.Options {
 		},
 		Retry:          dispatch.Retry{Attempts: 3, Base: 5 * time.Millisecond, Max: 50 * time.Millisecond},
 		CommitInterval: 50 * time.Millisecond, Look: 50 * time.Millisecond, ShutdownTimeout: 10 * time.Second,
-		Log: slog.New(slog.NewTextHandler(testWriter{w.t}, &slog.HandlerOptions{Level: slog.LevelError})),
+		Log: w.log(),
 	}
+}
+
+// log is silent unless SPINE_TEST_LOG names a level: most tests are about failures.
+func (w *world) log() *slog.Logger {
+	var level slog.Level
+	if level.UnmarshalText([]byte(os.Getenv("SPINE_TEST_LOG"))) != nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return slog.New(slog.NewTextHandler(testWriter{w.t}, &slog.HandlerOptions{Level: level}))
 }
 
 type testWriter struct{ t testing.TB }

@@ -1,14 +1,21 @@
-package dispatch
+// Package leaving is what the transactions of a group want done outside: facts and
+// dead letters are relayed to Kafka in order, effects are called after the commit.
+package leaving
 
 import (
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/eventspine/spine/pkg/bus"
+	"github.com/eventspine/spine/pkg/consumer"
+	"github.com/eventspine/spine/pkg/dispatch/fault"
+	"github.com/eventspine/spine/pkg/dispatch/measure"
 	"github.com/eventspine/spine/pkg/event"
 	"github.com/eventspine/spine/pkg/once"
 	"github.com/eventspine/spine/pkg/wire"
@@ -17,44 +24,74 @@ import (
 // overhead is what a record batch adds to one record, at most.
 const overhead = 1 << 10
 
-// left counts what leaves with a transaction.
-type left struct{ facts, effects int }
+// Gate is the way out of a group, shared by its partitions.
+type Gate struct {
+	Group    string
+	Effects  map[string]consumer.Effect
+	Codec    *wire.Codec
+	Route    wire.Route
+	Producer *bus.Producer
+	Retry    fault.Retry
+	Meters   *measure.Meters
+	Outages  *fault.Outages
+	Log      *slog.Logger
+}
+
+// Left counts what leaves with a transaction.
+type Left struct{ Facts, Effects int }
 
 // out is what a handler sees as consumer.Out, and translate as wire.Publisher too.
 // It lives as long as the transaction.
 type out struct {
-	r       *Runner
+	gate    *Gate
 	send    func(once.Outgoing) error
 	journal func(once.Effect) error
 	encode  func(topic string, e event.Event, f event.Stamped) (*kgo.Record, error)
 	cause   wire.Cause
-	leaves  *left
-	silent  bool // a replay touches nothing outside
+	left    *Left
+	silent  bool
 }
 
-func (r *Runner) out(ctx context.Context, tx once.Tx, c wire.Cause, leaves *left) *out {
-	return &out{
-		r: r, cause: c, leaves: leaves,
+// Tx is the transaction as a handler sees it. What leaves with it is counted in left
+// and carries the cause on; silent = a replay, which touches nothing outside.
+func (g *Gate) Tx(ctx context.Context, tx once.Tx, c wire.Cause, left *Left, silent bool) consumer.Tx {
+	return consumer.Tx{DB: tx, Out: &out{
+		gate: g, cause: c, left: left, silent: silent,
 		send:    func(o once.Outgoing) error { return tx.Send(ctx, o) },
 		journal: func(e once.Effect) error { return tx.Effect(ctx, e) },
 		encode: func(topic string, e event.Event, f event.Stamped) (*kgo.Record, error) {
-			return r.o.Codec.Encode(ctx, topic, e, f)
+			return g.Codec.Encode(ctx, topic, e, f)
 		},
+	}}
+}
+
+// Cause is what follows from an event carries on. rec is its record.
+func (g *Gate) Cause(e event.Event, rec *kgo.Record) wire.Cause {
+	at, err := wire.IDTimeOf(e.ID)
+	if err != nil {
+		at = e.OccurredAt // a foreign id carries no time
+	}
+	trace := wire.TraceOf(rec)
+	return wire.Cause{
+		Source: "spine/" + g.Group, Origin: event.OriginProcess, IDAt: at, RecordedAt: e.RecordedAt,
+		Correlation: e.CorrelationID, Causation: e.ID, Request: trace.Request, Traceparent: trace.Traceparent, Test: e.Test,
 	}
 }
 
-// causeOf is what follows from a record carries on.
-func (r *Runner) causeOf(t *task) wire.Cause {
-	at, err := wire.IDTimeOf(t.event.ID)
+// Resolve asks for the registry id of a fact that the group publishes, so that later
+// a handler's transaction waits for no network.
+func (g *Gate) Resolve(ctx context.Context, fact event.Fact) error {
+	e, stamped, err := wire.Stamp(event.New{Fact: fact, Entity: "0", At: time.Unix(0, 0)}, wire.Cause{
+		Source: "spine/" + g.Group, Origin: event.OriginProcess, RecordedAt: time.Unix(0, 0),
+	})
 	if err != nil {
-		at = t.event.OccurredAt // a foreign id carries no time
+		return nil //nolint:nilerr // no generated fact: Publish will say so
 	}
-	trace := wire.TraceOf(t.rec)
-	return wire.Cause{
-		Source: "spine/" + r.o.Group.Name, Origin: event.OriginProcess, IDAt: at, RecordedAt: t.event.RecordedAt,
-		Correlation: t.event.CorrelationID, Causation: t.event.ID,
-		Request: trace.Request, Traceparent: trace.Traceparent, Test: t.event.Test,
+	// A zero fact may be invalid, which is found out after the id was.
+	if _, err = g.Codec.Encode(ctx, "", e, stamped); errors.Is(err, wire.ErrRegistryUnavailable) {
+		return err
 	}
+	return nil
 }
 
 // Publish is part of consumer.Out.
@@ -67,7 +104,7 @@ func (o *out) PublishAs(c wire.Cause, n event.New) error {
 		return errors.New("publishing: no fact")
 	}
 	name := n.Fact.EventType()
-	target, ok := o.r.o.Route(name)
+	target, ok := o.gate.Route(name)
 	if !ok {
 		return fmt.Errorf("publishing %s: no topic takes this fact", name)
 	}
@@ -103,22 +140,22 @@ func (o *out) Forward(d wire.Delivery) error {
 }
 
 func (o *out) leave(topic string, rec *kgo.Record) error {
-	if size, limit := sizeOf(rec)+overhead, int(bus.BatchBytes(topic)); size > limit {
+	if size, limit := Size(rec)+overhead, int(bus.BatchBytes(topic)); size > limit {
 		return fmt.Errorf("publishing to %s: the record has %d bytes, the topic takes %d", topic, size, limit)
 	}
-	k := kept(rec)
+	k := Kept(rec)
 	k.Topic, k.Partition = topic, -1
 	if err := o.send(once.Outgoing{Kind: once.OutFact, Record: k}); err != nil {
 		return err
 	}
-	o.leaves.facts++
+	o.left.Facts++
 	return nil
 }
 
 // Effect is part of consumer.Out.
 func (o *out) Effect(name, key string, args any) error {
-	if _, ok := o.r.effects[name]; !ok {
-		return fmt.Errorf("effect %q: the group %s declares no such effect", name, o.r.o.Group.Name)
+	if _, ok := o.gate.Effects[name]; !ok {
+		return fmt.Errorf("effect %q: the group %s declares no such effect", name, o.gate.Group)
 	}
 	if key == "" {
 		return fmt.Errorf("effect %s: an idempotency key is required", name)
@@ -138,6 +175,6 @@ func (o *out) Effect(name, key string, args any) error {
 	if err != nil {
 		return err
 	}
-	o.leaves.effects++
+	o.left.Effects++
 	return nil
 }

@@ -1,8 +1,7 @@
-package dispatch
+package partition
 
 import (
 	"context"
-	"sync"
 	"time"
 
 	"github.com/eventspine/spine/pkg/event"
@@ -14,7 +13,7 @@ import (
 // lane is the order of one key: one task at a time (promise: in order). A null key
 // has no order: each of its records is a lane of its own.
 type lane struct {
-	s     *session
+	s     *Session
 	id    string // key bytes; "" with keyed false = null key
 	keyed bool
 	heads []*task // waiting rows that are due: one, where the key is held
@@ -46,7 +45,7 @@ func (t *task) id() string {
 }
 
 // lane finds the lane of a key. s.mu is held.
-func (s *session) lane(key []byte) *lane {
+func (s *Session) lane(key []byte) *lane {
 	if key == nil {
 		return &lane{s: s}
 	}
@@ -58,20 +57,17 @@ func (s *session) lane(key []byte) *lane {
 	return l
 }
 
-// next is the task that a lane is to do now, or how long it has to wait for one.
+// next is the task that a lane is to do now, or how long it has to wait for one;
+// below 0 = there is none.
 func (l *lane) next(now time.Time) (t *task, wait time.Duration) {
 	wait = -1
-	candidates := make([]*task, 0, 2)
-	if len(l.heads) > 0 {
-		candidates = append(candidates, l.heads[0])
-	}
-	if len(l.queue) > 0 {
-		candidates = append(candidates, l.queue[0])
-	}
-	for _, t := range candidates {
-		left := t.notBefore.Sub(now)
+	for _, line := range [2][]*task{l.heads, l.queue} {
+		if len(line) == 0 {
+			continue
+		}
+		left := line[0].notBefore.Sub(now)
 		if left <= 0 {
-			return t, 0
+			return line[0], 0
 		}
 		if wait < 0 || left < wait {
 			wait = left
@@ -82,7 +78,7 @@ func (l *lane) next(now time.Time) (t *task, wait time.Duration) {
 
 // schedule puts a lane that has something to do among the ready ones, or sets a
 // timer. s.mu is held.
-func (s *session) schedule(l *lane) {
+func (s *Session) schedule(l *lane) {
 	if l.taken || s.phase != active {
 		return
 	}
@@ -94,7 +90,7 @@ func (s *session) schedule(l *lane) {
 	switch {
 	case t != nil:
 		l.taken = true
-		s.r.ready.push(l)
+		s.g.Ready.push(l)
 	case wait >= 0: // the worker is free, the lane sleeps: other keys go on
 		l.timer = time.AfterFunc(wait, func() {
 			s.mu.Lock()
@@ -108,7 +104,7 @@ func (s *session) schedule(l *lane) {
 
 // step does one task of a lane. A lane goes to the back of the queue after each, so
 // that no key starves the others.
-func (s *session) step(ctx context.Context, l *lane) {
+func (s *Session) step(ctx context.Context, l *lane) {
 	t, ctx, cancel := s.begin(ctx, l)
 	if t == nil {
 		return
@@ -118,7 +114,7 @@ func (s *session) step(ctx context.Context, l *lane) {
 	s.settle(l, t, o)
 }
 
-func (s *session) begin(ctx context.Context, l *lane) (*task, context.Context, context.CancelCauseFunc) {
+func (s *Session) begin(ctx context.Context, l *lane) (*task, context.Context, context.CancelCauseFunc) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	t, _ := l.next(time.Now())
@@ -141,7 +137,7 @@ type outcome struct {
 }
 
 // settle acknowledges what perform has made durable, and sends the lane on.
-func (s *session) settle(l *lane, t *task, o outcome) {
+func (s *Session) settle(l *lane, t *task, o outcome) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.running, l)
@@ -173,48 +169,4 @@ func (s *session) settle(l *lane, t *task, o outcome) {
 	l.queue = l.queue[o.done:]
 	s.throttle()
 	s.schedule(l)
-}
-
-// ready is the queue of lanes that have something to do, shared by all partitions.
-type ready struct {
-	mu     sync.Mutex
-	some   sync.Cond
-	lanes  []*lane
-	closed bool
-}
-
-func newReady() *ready {
-	q := &ready{}
-	q.some.L = &q.mu
-	return q
-}
-
-func (q *ready) push(l *lane) {
-	q.mu.Lock()
-	q.lanes = append(q.lanes, l)
-	q.mu.Unlock()
-	q.some.Signal()
-}
-
-// pop waits for a lane; nil = closed.
-func (q *ready) pop() *lane {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	for len(q.lanes) == 0 && !q.closed {
-		q.some.Wait()
-	}
-	if q.closed {
-		return nil
-	}
-	l := q.lanes[0]
-	q.lanes[0] = nil
-	q.lanes = q.lanes[1:]
-	return l
-}
-
-func (q *ready) close() {
-	q.mu.Lock()
-	q.closed = true
-	q.mu.Unlock()
-	q.some.Broadcast()
 }

@@ -1,4 +1,5 @@
-package dispatch
+// Package measure holds the instruments of a group.
+package measure
 
 import (
 	"context"
@@ -15,21 +16,21 @@ import (
 
 // Results of records, attribute result of spine_records.
 const (
-	handled           = "handled"
-	duplicateDelivery = "duplicate_delivery" // the same offset again
-	duplicateEvent    = "duplicate_event"    // the same event id at another offset
-	skipped           = "skipped"            // not a fact of this group, or a backfill it doesn't want
-	retried           = "retried"
-	waiting           = "waiting"
-	dead              = "dead"
+	Handled           = "handled"
+	DuplicateDelivery = "duplicate_delivery" // the same offset again
+	DuplicateEvent    = "duplicate_event"    // the same event id at another offset
+	Skipped           = "skipped"            // not a fact of this group, or a backfill it doesn't want
+	Retried           = "retried"
+	Waiting           = "waiting"
+	Dead              = "dead"
 
-	doneEffect    = "done"
-	failedEffect  = "failed"
-	unknownEffect = "unknown"
+	EffectDone    = "done"
+	EffectFailed  = "failed"
+	EffectUnknown = "unknown"
 )
 
-// meters are the instruments of one group.
-type meters struct {
+// Meters are the instruments of one group.
+type Meters struct {
 	group     string
 	records   metric.Int64Counter
 	published metric.Int64Counter
@@ -39,11 +40,20 @@ type meters struct {
 	recorded  metric.Float64Histogram
 }
 
-func newMeters(m metric.Meter, r *Runner) (*meters, error) {
+// Lag is how many records of a partition are not done yet.
+type Lag struct {
+	Topic     string
+	Partition int32
+	Records   int64
+}
+
+// New makes the instruments of a group; a nil meter measures nothing. lags is asked
+// for the partitions that are owned.
+func New(m metric.Meter, group string, lags func() []Lag) (*Meters, error) {
 	if m == nil {
 		m = noop.NewMeterProvider().Meter("")
 	}
-	t := &meters{group: r.o.Group.Name}
+	t := &Meters{group: group}
 	var errs [7]error
 	counter := func(name, description string, err *error) (c metric.Int64Counter) {
 		c, *err = m.Int64Counter(name, metric.WithDescription(description))
@@ -62,7 +72,9 @@ func newMeters(m metric.Meter, r *Runner) (*meters, error) {
 	t.recorded = seconds("spine_recorded_to_handled", "From when its delivery was received to when it is handled.", &errs[5])
 	_, errs[6] = m.Int64ObservableGauge("spine_lag", metric.WithDescription("Records that are not done yet, by owned partition."),
 		metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
-			r.observeLag(o)
+			for _, l := range lags() {
+				o.Observe(l.Records, t.of(attribute.String("topic", l.Topic), attribute.Int("partition", int(l.Partition))))
+			}
 			return nil
 		}))
 	for _, err := range errs {
@@ -73,19 +85,20 @@ func newMeters(m metric.Meter, r *Runner) (*meters, error) {
 	return t, nil
 }
 
-func (m *meters) of(more ...attribute.KeyValue) metric.MeasurementOption {
+func (m *Meters) of(more ...attribute.KeyValue) metric.MeasurementOption {
 	return metric.WithAttributes(append(more, attribute.String("group", m.group))...)
 }
 
-// record counts a record. An empty fact is one that the group doesn't know: its name
+// Record counts a record. An empty fact is one that the group doesn't know: its name
 // comes from outside and would make a series of its own.
-func (m *meters) record(fact, result string) {
+func (m *Meters) Record(fact, result string) {
 	m.records.Add(context.Background(), 1, m.of(attribute.String("fact", fact), attribute.String("result", result)))
 }
 
-func (m *meters) handled(e event.Event, begun time.Time) {
+// Handled counts a record whose handler has done its work, and how long it took.
+func (m *Meters) Handled(e event.Event, begun time.Time) {
 	ctx, now, fact := context.Background(), time.Now(), m.of(attribute.String("fact", e.Type))
-	m.record(e.Type, handled)
+	m.Record(e.Type, Handled)
 	m.handler.Record(ctx, now.Sub(begun).Seconds(), fact)
 	if !e.OccurredAt.IsZero() {
 		m.occurred.Record(ctx, max(now.Sub(e.OccurredAt), 0).Seconds(), fact) // clocks differ
@@ -95,10 +108,12 @@ func (m *meters) handled(e event.Event, begun time.Time) {
 	}
 }
 
-func (m *meters) publish(k once.OutgoingKind) {
+// Published counts an outgoing record that Kafka has acknowledged.
+func (m *Meters) Published(k once.OutgoingKind) {
 	m.published.Add(context.Background(), 1, m.of(attribute.String("kind", string(k))))
 }
 
-func (m *meters) effect(name, result string) {
+// Effect counts a call to the outside.
+func (m *Meters) Effect(name, result string) {
 	m.effects.Add(context.Background(), 1, m.of(attribute.String("effect", name), attribute.String("result", result)))
 }

@@ -1,15 +1,14 @@
-package dispatch
+package partition
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/eventspine/spine/pkg/consumer"
+	"github.com/eventspine/spine/pkg/dispatch/fault"
 	"github.com/eventspine/spine/pkg/event"
 	"github.com/eventspine/spine/pkg/wire"
 )
@@ -20,9 +19,12 @@ type kind struct {
 	upcast  *event.Upcast // the type is an older major of what the handler takes
 }
 
-// planOf maps each fact type that a group handles, upcasts among them.
-func planOf(g consumer.Group) (map[string]kind, error) {
-	plan := map[string]kind{}
+// Plan says what a group handles, by fact type, upcasts among them.
+type Plan map[string]kind
+
+// NewPlan maps each fact type that a group handles.
+func NewPlan(g consumer.Group) (Plan, error) {
+	plan := Plan{}
 	for _, h := range g.On {
 		if _, taken := plan[h.Type]; taken && plan[h.Type].upcast == nil {
 			return nil, fmt.Errorf("group %s: two handlers take %s", g.Name, h.Type)
@@ -37,22 +39,9 @@ func planOf(g consumer.Group) (map[string]kind, error) {
 	return plan, nil
 }
 
-// Types lists the fact types that a group reads, older majors that are upcast among
-// them: the topics of these are its input.
-func Types(g consumer.Group) []string {
-	var types []string
-	for _, h := range g.On {
-		types = append(types, h.Type)
-		for _, up := range h.Upcasts {
-			types = append(types, up.From)
-		}
-	}
-	return types
-}
-
 // decode reads the payload of a record in the form that the handler takes, and
 // completes the envelope with what only the payload says.
-func (r *Runner) decode(ctx context.Context, k kind, rec *kgo.Record, e event.Event) (any, event.Event, error) {
+func (g *Engine) decode(ctx context.Context, k kind, rec *kgo.Record, e event.Event) (any, event.Event, error) {
 	if k.handler.Type == wire.DeliveryType {
 		d, err := wire.DecodeDelivery(rec)
 		e.RecordedAt = d.ReceivedAt
@@ -63,7 +52,7 @@ func (r *Runner) decode(ctx context.Context, k kind, rec *kgo.Record, e event.Ev
 		into = k.upcast.New
 	}
 	fact := into()
-	if err := r.o.Codec.Decode(ctx, rec, fact); err != nil {
+	if err := g.Codec.Decode(ctx, rec, fact); err != nil {
 		return nil, e, err
 	}
 	if m, ok := fact.(interface{ GetMeta() event.Meta }); ok {
@@ -74,39 +63,14 @@ func (r *Runner) decode(ctx context.Context, k kind, rec *kgo.Record, e event.Ev
 	}
 	newer, err := k.upcast.Convert(fact, e.Instance)
 	if err != nil {
-		return nil, e, &undecodableError{fmt.Errorf("upcasting %s to %s: %w", e.Type, k.handler.Type, err)}
+		return nil, e, &fault.UndecodableError{Err: fmt.Errorf("upcasting %s to %s: %w", e.Type, k.handler.Type, err)}
 	}
 	return newer, e, nil
 }
 
-// resolve asks for the registry id of a fact that the group publishes, so that later
-// a handler's transaction waits for no network.
-func (r *Runner) resolve(ctx context.Context, fact event.Fact) error {
-	e, stamped, err := wire.Stamp(event.New{Fact: fact, Entity: "0", At: time.Unix(0, 0)}, wire.Cause{
-		Source: "spine/" + r.o.Group.Name, Origin: event.OriginProcess, RecordedAt: time.Unix(0, 0),
-	})
-	if err != nil {
-		return nil //nolint:nilerr // no generated fact: Publish will say so
-	}
-	// A zero fact may be invalid, which is found out after the id was.
-	if _, err = r.o.Codec.Encode(ctx, "", e, stamped); errors.Is(err, wire.ErrRegistryUnavailable) {
-		return err
-	}
-	return nil
-}
-
-// undecodableError is a record that no retry makes readable.
-type undecodableError struct{ err error }
-
-// Error says what couldn't be read.
-func (e *undecodableError) Error() string { return e.err.Error() }
-
-// Unwrap is the cause.
-func (e *undecodableError) Unwrap() error { return e.err }
-
 // instance is the installation that an event began in, with its configuration: by
 // its source, or, for a group's fact, by its key or the root that it follows from.
-func (r *Runner) instance(e event.Event) event.Instance {
+func (g *Engine) instance(e event.Event) event.Instance {
 	name := e.Source
 	if strings.HasPrefix(name, "spine/") {
 		name = event.InstanceOfKey(e.Key)
@@ -115,7 +79,7 @@ func (r *Runner) instance(e event.Event) event.Instance {
 			name = event.InstanceOfKey(root)
 		}
 	}
-	if in, ok := r.o.Instances[name]; ok {
+	if in, ok := g.Instances[name]; ok {
 		return in
 	}
 	in, err := event.ParseInstance(name)
@@ -124,4 +88,14 @@ func (r *Runner) instance(e event.Event) event.Instance {
 	}
 	in.UnknownConfig = true
 	return in
+}
+
+// head reads the envelope of a record. With an error, it has a type if ce_type is
+// usable.
+func (g *Engine) head(rec *kgo.Record) (event.Event, error) {
+	e, err := wire.Head(rec)
+	if err == nil {
+		e.Instance = g.instance(e)
+	}
+	return e, err
 }

@@ -1,0 +1,118 @@
+package partition
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/eventspine/spine/pkg/dispatch/fault"
+	"github.com/eventspine/spine/pkg/dispatch/leaving"
+	"github.com/eventspine/spine/pkg/once"
+)
+
+// jam pauses the partition while its outgoing records can't leave.
+func (s *Session) jam(stuck bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stuck != stuck {
+		s.stuck = stuck
+		s.throttle()
+	}
+}
+
+// watch looks for waiting rows that are due and at the epoch, also when idle: a
+// redriven row and a store that was restored announce themselves in no other way.
+func (s *Session) watch(ctx context.Context) {
+	var checked time.Time
+	for ctx.Err() == nil {
+		if time.Since(checked) >= s.g.Look {
+			checked = time.Now()
+			if err := s.owner.Check(ctx); fault.Ends(err) { // promise: fenced
+				s.End(err)
+				return
+			} else if err != nil && ctx.Err() == nil {
+				s.g.Outages.Begin(fault.Database, err)
+			}
+		}
+		if err := s.look(ctx); err != nil && ctx.Err() == nil {
+			s.log.Warn("looking for waiting rows", "error", err)
+		}
+		timer := time.NewTimer(s.nextLook())
+		select {
+		case <-ctx.Done():
+		case <-timer.C:
+		case <-s.wakeLook:
+		}
+		timer.Stop()
+	}
+}
+
+func (s *Session) lookAt(at time.Time) {
+	s.mu.Lock()
+	if s.due.IsZero() || at.Before(s.due) {
+		s.due = at
+	}
+	s.mu.Unlock()
+	poke(s.wakeLook)
+}
+
+func (s *Session) nextLook() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	wait := s.g.Look
+	if !s.due.IsZero() {
+		wait = min(wait, max(time.Until(s.due), 0))
+	}
+	return wait
+}
+
+// look puts the waiting rows that are due into their lanes.
+func (s *Session) look(ctx context.Context) error {
+	now := time.Now()
+	s.mu.Lock()
+	if s.phase != active {
+		s.mu.Unlock()
+		return nil
+	}
+	if !s.due.IsZero() && !s.due.After(now) {
+		s.due = time.Time{}
+	}
+	s.settled = map[int64]struct{}{}
+	limit := len(s.rows) + 128
+	s.mu.Unlock()
+	rows, err := s.owner.Heads(ctx, now, limit)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	settled := s.settled
+	s.settled = nil
+	if err != nil {
+		return err
+	}
+	for _, row := range rows {
+		_, stale := settled[row.ID] // what was read of it is from before
+		if _, busy := s.rows[row.ID]; busy || stale {
+			continue
+		}
+		s.revive(row)
+	}
+	return nil
+}
+
+// revive makes a task of a waiting row. s.mu is held.
+func (s *Session) revive(row once.Row) {
+	rec := leaving.Kafka(row.Record)
+	t := &task{mode: once.Waiting, rec: rec, row: row}
+	t.event, t.bad = s.g.head(rec)
+	k, handled := s.g.Plan[t.event.Type]
+	t.kind = k
+	if t.bad == nil && !handled {
+		t.bad = &fault.UndecodableError{Err: errors.New("the group doesn't handle this fact any more")}
+	}
+	l := s.lane(rec.Key)
+	if row.Holds && l.keyed {
+		s.held[l.id] = struct{}{}
+	}
+	s.rows[row.ID] = struct{}{}
+	l.heads = append(l.heads, t)
+	s.schedule(l)
+}

@@ -1,0 +1,240 @@
+package partition
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/eventspine/spine/pkg/dispatch/fault"
+	"github.com/eventspine/spine/pkg/dispatch/leaving"
+	"github.com/eventspine/spine/pkg/dispatch/measure"
+	"github.com/eventspine/spine/pkg/once"
+	"github.com/eventspine/spine/pkg/wire"
+)
+
+// perform does a task and answers what became of it. What it answers as done is
+// durable: committed, skipped as a duplicate, or standing in the store.
+func (s *Session) perform(ctx context.Context, l *lane, t *task) outcome {
+	if t.decided {
+		return s.move(ctx, l, t)
+	}
+	if t.mode == once.Live && s.holds(l) {
+		held, err := s.owner.KeyHeld(ctx, t.rec.Key)
+		if err != nil {
+			return s.storeError(ctx, t, err)
+		}
+		if held { // promise: in order; later events of a failing key wait behind it
+			if err := s.owner.Append(ctx, leaving.Kept(t.rec), t.id()); err != nil {
+				return s.storeError(ctx, t, err)
+			}
+			s.g.Meters.Record(t.event.Type, measure.Waiting)
+			return outcome{done: 1}
+		}
+		s.release(l)
+	}
+	if t.bad != nil {
+		return s.judge(ctx, l, t, t.bad)
+	}
+	var fact any
+	err := fault.Recovered(func() (err error) {
+		fact, t.event, err = s.g.decode(ctx, t.kind, t.rec, t.event)
+		return err
+	})
+	if err != nil {
+		return s.judge(ctx, l, t, err)
+	}
+	s.g.Outages.Over(fault.Registry)
+	return s.handle(ctx, l, t, fact)
+}
+
+// handle runs the handler in the store's transaction.
+func (s *Session) handle(ctx context.Context, l *lane, t *task, fact any) outcome {
+	var left leaving.Left
+	begun := time.Now()
+	item := once.Item{Mode: t.mode, EventID: t.id(), Record: leaving.Kept(t.rec)}
+	result, err := s.owner.Do(ctx, item, func(ctx context.Context, tx once.Tx) error {
+		left = leaving.Left{} // the store may run it again
+		htx := s.g.Gate.Tx(ctx, tx, s.g.Gate.Cause(t.event, t.rec), &left, t.event.Replay)
+		return fault.Contained(func() error { return t.kind.handler.Call(ctx, htx, t.event, fact) })
+	})
+	if err != nil {
+		return s.judge(ctx, l, t, err)
+	}
+	s.g.Outages.Over(fault.Database)
+	switch result {
+	case once.DuplicateDelivery:
+		s.g.Meters.Record(t.event.Type, measure.DuplicateDelivery)
+	case once.DuplicateEvent:
+		s.g.Meters.Record(t.event.Type, measure.DuplicateEvent)
+	default:
+		s.g.Meters.Handled(t.event, begun)
+	}
+	if left.Facts > 0 {
+		s.relay.Wake()
+	}
+	if left.Effects > 0 {
+		s.effects.Wake()
+	}
+	if t.mode == once.Waiting {
+		s.relieve(ctx, l, t)
+		return outcome{}
+	}
+	return outcome{done: 1}
+}
+
+// holds says whether the lane's key waits in the store.
+func (s *Session) holds(l *lane) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, held := s.held[l.id]
+	return held && l.keyed
+}
+
+func (s *Session) release(l *lane) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.held, l.id)
+}
+
+// relieve looks whether the key of a row that is done is free again. Where it
+// can't know, the key stays held: the next live record looks again.
+func (s *Session) relieve(ctx context.Context, l *lane, t *task) {
+	if !s.holds(l) {
+		return
+	}
+	if held, err := s.owner.KeyHeld(ctx, t.rec.Key); err == nil && !held {
+		s.release(l)
+		return
+	}
+	s.lookAt(time.Now()) // the next row of the key
+}
+
+// storeError is a failure of the engine's own writing: never the record's fault.
+func (s *Session) storeError(ctx context.Context, t *task, err error) outcome {
+	switch {
+	case fault.Ends(err):
+		return outcome{lost: err}
+	case ctx.Err() != nil:
+		return outcome{idle: true}
+	}
+	t.tries++
+	s.g.Outages.Begin(fault.Database, err)
+	s.g.Log.Warn("writing to the store", s.attrs(t, "error", err)...)
+	return outcome{again: s.g.Retry.Pause(t.tries)}
+}
+
+// judge decides what a failure means for the record.
+func (s *Session) judge(ctx context.Context, l *lane, t *task, err error) outcome {
+	f := fault.Classify(err)
+	switch {
+	case f.Class == fault.Fenced:
+		return outcome{lost: err}
+	case ctx.Err() != nil: // cancelled with the session: nothing happened, nothing counts
+		return outcome{idle: true}
+	case f.Away != "": // promise: a dependency that is away makes no dead letter
+		t.tries++
+		s.g.Outages.Begin(f.Away, err)
+		s.g.Meters.Record(t.event.Type, measure.Retried)
+		s.g.Log.Warn("a dependency is away, trying again", s.attrs(t, "dependency", f.Away, "error", err)...)
+		return outcome{again: s.g.Retry.Pause(t.tries)}
+	}
+	t.blame(f)
+	var thrown *fault.PanicError
+	if errors.As(err, &thrown) {
+		s.g.Log.Error("the handler panicked", s.attrs(t, "panic", thrown.What, "stack", string(thrown.Stack))...)
+	}
+	switch {
+	case f.Class == fault.Later:
+		t.row.State, t.row.NextAt = once.Wait, f.At
+		if soonest := time.Now().Add(s.g.Retry.Pause(1)); t.row.NextAt.Before(soonest) {
+			t.row.NextAt = soonest // a time that has passed would go in circles
+		}
+	case f.Permanent || t.row.Attempts >= s.g.Retry.Attempts:
+		t.row.State, t.row.NextAt = once.Dead, time.Time{}
+	default:
+		pause := s.g.Retry.Pause(t.row.Attempts)
+		s.g.Meters.Record(t.event.Type, measure.Retried)
+		s.g.Log.Warn("handling failed, trying again", s.attrs(t, "attempt", t.row.Attempts, "class", f.Class, "error", err)...)
+		if t.mode == once.Live {
+			return outcome{again: pause}
+		}
+		t.row.State, t.row.NextAt = once.Wait, time.Now().Add(pause)
+	}
+	t.decided = true
+	return s.move(ctx, l, t)
+}
+
+// blame adds a failure to the account of the record.
+func (t *task) blame(f fault.Failure) {
+	now := time.Now()
+	if t.row.FirstFailed.IsZero() {
+		t.row.FirstFailed = now
+	}
+	t.row.LastFailed, t.row.Class, t.row.Reason = now, f.Class, leaving.Bounded(f.Reason)
+	if f.Class != fault.Later {
+		t.row.Attempts++
+	}
+}
+
+// move writes what was decided: the failed head, and, where it holds its key, all
+// queued successors behind it, in one transaction with the dead-letter copy.
+func (s *Session) move(ctx context.Context, l *lane, t *task) outcome {
+	row := t.row
+	if t.mode == once.Live {
+		row.EventID, row.Record = t.id(), leaving.Kept(t.rec)
+		row.Holds = !s.g.Unheld && l.keyed // never held: a null key, no usable ce_type, deliveries
+	}
+	var successors []once.Row
+	if t.mode == once.Live && row.Holds {
+		successors = s.successors(l)
+	}
+	var copies []once.Outgoing
+	if row.State == once.Dead {
+		copies = append(copies, deadCopy(s.g.Group.Name, row)) // promise: bad input; the copy leaves with this transaction
+	}
+	if err := s.owner.Spill(ctx, row, successors, copies); err != nil {
+		return s.storeError(ctx, t, err)
+	}
+	s.moved(l, t, row, len(successors))
+	if t.mode == once.Live {
+		return outcome{done: 1 + len(successors)}
+	}
+	return outcome{}
+}
+
+func (s *Session) successors(l *lane) []once.Row {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	rows := make([]once.Row, 0, len(l.queue)-1)
+	for _, t := range l.queue[1:] {
+		rows = append(rows, once.Row{State: once.Wait, Holds: true, EventID: t.id(), Record: leaving.Kept(t.rec)})
+	}
+	return rows
+}
+
+func (s *Session) moved(l *lane, t *task, row once.Row, successors int) {
+	if row.Holds && l.keyed {
+		s.mu.Lock()
+		s.held[l.id] = struct{}{}
+		s.mu.Unlock()
+	}
+	for range successors {
+		s.g.Meters.Record("", measure.Waiting)
+	}
+	if row.State == once.Dead {
+		s.g.Meters.Record(t.event.Type, measure.Dead)
+		s.g.Log.Error("dead letter", s.attrs(t, "class", row.Class, "reason", row.Reason, "attempts", row.Attempts, "key_held", row.Holds)...)
+		s.relay.Wake()
+		return
+	}
+	s.g.Meters.Record(t.event.Type, measure.Waiting)
+	s.g.Log.Info("the key waits", s.attrs(t, "until", row.NextAt, "reason", row.Reason, "waiting_behind", successors)...)
+	s.lookAt(row.NextAt)
+}
+
+func (s *Session) attrs(t *task, more ...any) []any {
+	return append([]any{
+		"topic", t.rec.Topic, "partition", t.rec.Partition, "offset", t.rec.Offset, "event_id", t.event.ID, "event_type", t.event.Type,
+		"correlation_id", t.event.CorrelationID, "request", wire.TraceOf(t.rec).Request,
+	}, more...)
+}
