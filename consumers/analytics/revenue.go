@@ -121,18 +121,22 @@ func (w *withdrawal) add(t taken) {
 // than the lines and shipping say, it is spread over them in proportion.
 func fromRefund(r refund.IssuedV1) (withdrawal, error) {
 	w := withdrawal{Key: "refund:" + r.RefundID, Kind: "REFUND", At: r.IssuedAt, Currency: r.Currency}
-	shares := []money.Decimal{r.ShippingAmount.Add(r.ShippingTax)}
-	for _, l := range r.Lines {
-		shares = append(shares, l.NetAmount.Add(l.TaxAmount))
+	places, err := money.Exponent(r.Currency)
+	if err != nil {
+		return w, consumer.Reject("currency: " + err.Error())
 	}
-	if r.Amount.Sign() < 0 || slices.ContainsFunc(shares, func(d money.Decimal) bool { return d.Sign() < 0 }) {
+	amount := r.Amount.Round(places, money.HalfUp)
+	shares := []money.Decimal{r.ShippingAmount.Add(r.ShippingTax).Round(places, money.HalfUp)}
+	for _, l := range r.Lines {
+		shares = append(shares, l.NetAmount.Add(l.TaxAmount).Round(places, money.HalfUp))
+	}
+	if amount.Sign() < 0 || slices.ContainsFunc(shares, func(d money.Decimal) bool { return d.Sign() < 0 }) {
 		return w, consumer.Reject("amount, lines and shipping: an amount is negative")
 	}
-	w.Other = r.Amount.Sub(money.Sum(shares...))
+	w.Other = amount.Sub(money.Sum(shares...))
 	if w.Other.Sign() < 0 {
 		w.Other = money.Decimal{}
-		var err error
-		if shares, err = money.Allocate(r.Amount, shares, scale); err != nil {
+		if shares, err = money.Allocate(amount, shares, places); err != nil {
 			return w, fmt.Errorf("spreading refund %s: %w", r.RefundID, err)
 		}
 	}
@@ -242,16 +246,17 @@ func (o sale) withdrawn(ws []withdrawal) []money.Decimal {
 	return net
 }
 
-// share is the part of net that belongs to a part of gross.
+// share is the net share of a part of gross: what is left of it after its tax, which is
+// rounded as on a credit note.
 func (o sale) share(net, part, gross money.Decimal) money.Decimal {
 	if part.Equal(gross) {
 		return net
 	}
-	share, err := net.Mul(part).Div(gross, o.Places, money.HalfUp)
+	tax, err := gross.Sub(net).Mul(part).Div(gross, o.Places, money.HalfUp)
 	if err != nil {
 		return money.Decimal{} // nothing of nothing
 	}
-	return share
+	return part.Sub(tax)
 }
 
 // cancelledValue is the value of the cancelled quantity of a line.
@@ -264,7 +269,11 @@ func (o sale) cancelledValue(p part, ws []withdrawal) money.Decimal {
 			}
 		}
 	}
-	return o.share(p.Gross, smaller(n, p.Quantity), p.Quantity)
+	value, err := p.Gross.Mul(smaller(n, p.Quantity)).Div(p.Quantity, o.Places, money.HalfUp)
+	if err != nil {
+		return money.Decimal{} // nothing was ordered
+	}
+	return value
 }
 
 func smaller(a, b money.Decimal) money.Decimal {
