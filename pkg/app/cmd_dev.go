@@ -21,6 +21,7 @@ import (
 	"github.com/eventspine/spine/pkg/bus"
 	"github.com/eventspine/spine/pkg/devstack"
 	"github.com/eventspine/spine/pkg/event"
+	"github.com/eventspine/spine/pkg/producer"
 	"github.com/eventspine/spine/pkg/schema"
 	"github.com/eventspine/spine/pkg/topic"
 )
@@ -148,9 +149,11 @@ func demoInstance(in event.Instance, secret config.Secret) config.Instance {
 	}
 }
 
+const demoSecretFile = "demo-secret"
+
 // demoSecret is a random secret that stays with the data folder.
 func (a *cli) demoSecret() (config.Secret, error) {
-	file := filepath.Join(a.dataDir, "demo-secret")
+	file := filepath.Join(a.dataDir, demoSecretFile)
 	if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
 		var b [16]byte
 		if _, err := rand.Read(b[:]); err != nil {
@@ -209,12 +212,14 @@ func (a *cli) dev(ctx context.Context, at listeners, shutdown time.Duration) (er
 		return err
 	}
 	return a.serve(ctx, e.config, roles, shutdown, func(at serve.Addresses) {
-		if e.demo {
-			a.howToSign(e, at)
-		}
 		data, err := filepath.Abs(a.dataDir)
 		if err != nil {
 			data = a.dataDir
+		}
+		if e.demo {
+			if err := a.howToSign(e, at, data); err != nil {
+				log.WarnContext(ctx, "telling how to sign", "error", err)
+			}
 		}
 		err = writeJSON(a.Stdout, devReady{
 			Ready: true, Kafka: strings.Join(e.Brokers(), ","), Registry: e.RegistryURL(), Intake: "http://" + at.Intake,
@@ -237,21 +242,38 @@ type devReady struct {
 	Data     string `json:"data"`
 }
 
-// howToSign tells how to send a webhook to the demo shops.
-func (a *cli) howToSign(e *embedded, at serve.Addresses) {
+// howToSign tells how to send a webhook to the demo shops, with a body to send.
+func (a *cli) howToSign(e *embedded, at serve.Addresses, data string) error {
 	w := bufio.NewWriter(a.Stderr)
-	defer w.Flush() //nolint:errcheck // a hint for people
 	for _, adapter := range a.fleet.Adapters {
 		if adapter.Day.HowToSign == "" {
 			continue
 		}
 		for _, in := range adapter.Day.Instances {
-			file := strings.TrimPrefix(string(e.config.Instances[in.String()].Secret), "file:")
-			text := strings.NewReplacer("{url}", "http://"+at.Intake+"/webhooks/"+in.String(), "{secret}", "$(cat "+file+")", "{domain}", in.ShopDomain).
-				Replace(adapter.Day.HowToSign)
-			fmt.Fprintf(w, "demo shop %s:\n%s\n", in, text)
+			file := filepath.Join(data, "example-"+in.System+"-"+in.Name+".json")
+			if err := example(file, adapter.Day, settings(e.config, in)); err != nil {
+				return err
+			}
+			text := strings.NewReplacer("{url}", "http://"+at.Intake+"/webhooks/"+in.String(), "{domain}", in.ShopDomain,
+				"{secret}", "$(cat "+filepath.Join(data, demoSecretFile)+")", "{file}", file).Replace(adapter.Day.HowToSign)
+			fmt.Fprintf(w, "To send an order of the demo shop %s:\n%s\n", in, text)
 		}
 	}
+	return w.Flush()
+}
+
+// example writes the body of the first call of a shop's day, unless it is there.
+func example(file string, day producer.Day, in event.Instance) error {
+	if _, err := os.Stat(file); err == nil || day.Calls == nil {
+		return nil
+	}
+	for call := range day.Calls(1, 1, []producer.Shop{{Instance: in}}) {
+		if err := os.WriteFile(file, call.Body, 0o600); err != nil {
+			return fmt.Errorf("writing an example: %w", err)
+		}
+		break
+	}
+	return nil
 }
 
 // reset empties the data folder, if it is one of ours.

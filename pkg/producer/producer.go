@@ -83,7 +83,8 @@ type Day struct {
 	// while it is read: a day of many orders is never in memory at once.
 	Calls func(seed uint64, orders int, shops []Shop) iter.Seq[Call]
 	// HowToSign is a shell command that sends one signed delivery. {url}, {secret} and
-	// {domain} stand for those of an instance; "" = none is shown.
+	// {domain} stand for those of an instance, {file} for a file that holds the body of
+	// the first call of Calls; "" = none is shown.
 	HowToSign string
 }
 

@@ -42,9 +42,9 @@ func New() producer.Day {
 		},
 		SKUs:  stockedSKUs(),
 		Calls: calls,
-		HowToSign: `  curl -i {url} --data-binary @order.json -H 'Content-Type: application/json' \
+		HowToSign: `  curl -i {url} --data-binary @{file} -H 'Content-Type: application/json' \
     -H 'X-Shopify-Topic: orders/create' -H 'X-Shopify-Shop-Domain: {domain}' \
-    -H "X-Shopify-Hmac-Sha256: $(openssl dgst -sha256 -hmac "{secret}" -binary order.json | base64)"`,
+    -H "X-Shopify-Hmac-Sha256: $(openssl dgst -sha256 -hmac "{secret}" -binary {file} | base64)"`,
 	}
 }
 
