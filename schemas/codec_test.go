@@ -40,9 +40,18 @@ type fact interface {
 // types are all generated facts; TestTypes says which is missing.
 func types() []fact {
 	return []fact{
-		creditnote.IssuedV1{}, invoice.CreatedV1{}, notification.SentV1{}, order.CancelledV1{}, order.EditedV1{},
-		order.PlacedV1{}, order.PlacedV2{}, payment.ReceivedV1{}, refund.IssuedV1{},
-		stock.ReservationReleasedV1{}, stock.ReservedV1{}, stock.ShortageDetectedV1{},
+		creditnote.IssuedV1{},
+		invoice.CreatedV1{},
+		notification.SentV1{},
+		order.CancelledV1{},
+		order.EditedV1{},
+		order.PlacedV1{},
+		order.PlacedV2{},
+		payment.ReceivedV1{},
+		refund.IssuedV1{},
+		stock.ReservationReleasedV1{},
+		stock.ReservedV1{},
+		stock.ShortageDetectedV1{},
 	}
 }
 
@@ -66,11 +75,11 @@ func TestTypes(t *testing.T) {
 }
 
 // parse reads a schema apart from hamba's global cache.
-func parse(t testing.TB, text string) avro.Schema {
-	t.Helper()
+func parse(tb testing.TB, text string) avro.Schema {
+	tb.Helper()
 	s, err := avro.ParseWithCache(text, "", &avro.SchemaCache{})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return s
 }
@@ -187,6 +196,7 @@ func eachFact(t *testing.T, test func(t *testing.T, f fact, s avro.Schema)) {
 func TestCodec_identityAndOracle(t *testing.T) {
 	t.Parallel()
 	eachFact(t, func(t *testing.T, f fact, s avro.Schema) {
+		t.Helper()
 		rapid.Check(t, func(rt *rapid.T) {
 			x := random(rt, f, s)
 			data, err := encode(x)
@@ -286,6 +296,7 @@ func equalScalar(v reflect.Value, g any) bool {
 func TestCodec_malformed(t *testing.T) {
 	t.Parallel()
 	eachFact(t, func(t *testing.T, f fact, s avro.Schema) {
+		t.Helper()
 		rapid.Check(t, func(rt *rapid.T) {
 			data, err := encode(random(rt, f, s))
 			if err != nil {
@@ -320,6 +331,7 @@ func TestCodec_malformed(t *testing.T) {
 func TestCodec_corruptedNumbers(t *testing.T) {
 	t.Parallel()
 	eachFact(t, func(t *testing.T, f fact, s avro.Schema) {
+		t.Helper()
 		rapid.Check(t, func(rt *rapid.T) {
 			data, err := encode(random(rt, f, s))
 			if err != nil {
@@ -408,8 +420,8 @@ func (w *walker) walk(s avro.Schema) {
 }
 
 // hostile are records of 1 MiB and less that want as much memory as they can get.
-func hostile(t testing.TB, s avro.Schema) map[string][]byte {
-	t.Helper()
+func hostile(tb testing.TB, s avro.Schema) map[string][]byte {
+	tb.Helper()
 	out := map[string][]byte{}
 	for _, f := range s.(*avro.RecordSchema).Fields() {
 		var item avro.Schema

@@ -17,20 +17,20 @@ import (
 
 // revise is a revision of order.placed.v2: its schema after edit, as another build of
 // the program would have registered it.
-func revise(t testing.TB, edit func(fields map[string]map[string]any, record map[string]any)) avro.Schema {
-	t.Helper()
+func revise(tb testing.TB, edit func(fields map[string]map[string]any, record map[string]any)) avro.Schema {
+	tb.Helper()
 	var record map[string]any
 	if err := json.Unmarshal([]byte(order.PlacedV2{}.AvroSchema()), &record); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	fields := map[string]map[string]any{}
 	index(record, "", fields)
 	edit(fields, record)
 	text, err := json.Marshal(record)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	return parse(t, string(text))
+	return parse(tb, string(text))
 }
 
 // index finds every field by its path, and every record by its path and "{}".

@@ -3,16 +3,17 @@ package money_test
 import (
 	"testing"
 
-	"github.com/eventspine/spine/pkg/money"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/eventspine/spine/pkg/money"
 )
 
 // repeat is n times the same value.
-func repeat(t testing.TB, n int, s string) []money.Decimal {
-	t.Helper()
+func repeat(tb testing.TB, n int, s string) []money.Decimal {
+	tb.Helper()
 	out := make([]money.Decimal, n)
 	for i := range out {
-		out[i] = dec(t, s)
+		out[i] = dec(tb, s)
 	}
 	return out
 }

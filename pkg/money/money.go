@@ -37,12 +37,12 @@ type Decimal struct {
 // FromUnits is units × 10^-scale: FromUnits(1999, 2) is 19.99. A negative scale
 // counts as 0.
 func FromUnits(units int64, scale int) Decimal {
-	return small(units, int32(min(max(scale, 0), math.MaxInt32))) //nolint:gosec // bounded in the same expression
+	return small(units, int32(min(max(scale, 0), math.MaxInt32)))
 }
 
 // FromBig is units × 10^-scale for units of any size.
 func FromBig(units *big.Int, scale int) Decimal {
-	return large(new(big.Int).Set(units), int32(min(max(scale, 0), math.MaxInt32))) //nolint:gosec // bounded in the same expression
+	return large(new(big.Int).Set(units), int32(min(max(scale, 0), math.MaxInt32)))
 }
 
 // small brings a number into its shortest form.
@@ -94,13 +94,13 @@ func Parse(s string) (Decimal, error) {
 		if s[0] == '-' {
 			units = -units
 		}
-		return small(units, int32(len(fraction))), nil //nolint:gosec // at most maxText
+		return small(units, int32(len(fraction))), nil
 	}
 	units, _ := new(big.Int).SetString(text, 10)
 	if s[0] == '-' {
 		units.Neg(units)
 	}
-	return large(units, int32(len(fraction))), nil //nolint:gosec // at most maxText
+	return large(units, int32(len(fraction))), nil
 }
 
 // digits tells whether s is one or more of 0 to 9.
@@ -131,7 +131,7 @@ func (d Decimal) BigUnits(scale int) (*big.Int, error) {
 	if int(d.scale) > scale {
 		return nil, fmt.Errorf("%s at %d decimal places: %w", d, scale, ErrInexact)
 	}
-	return d.bigUnits(int32(min(scale, math.MaxInt32))), nil //nolint:gosec // bounded in the same expression
+	return d.bigUnits(int32(min(scale, math.MaxInt32))), nil
 }
 
 // Units is d × 10^scale: 19.99 has 199900 units at scale 4. A value that is not
@@ -256,7 +256,7 @@ func mul(a, b int64) (int64, bool) {
 
 func magnitude(a int64) uint64 {
 	if a < 0 {
-		return -uint64(a) //nolint:gosec // two's complement: right for MinInt64 too
+		return -uint64(a)
 	}
 	return uint64(a)
 }

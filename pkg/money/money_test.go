@@ -8,25 +8,26 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/eventspine/spine/pkg/money"
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
+
+	"github.com/eventspine/spine/pkg/money"
 )
 
-func dec(t testing.TB, s string) money.Decimal {
-	t.Helper()
+func dec(tb testing.TB, s string) money.Decimal {
+	tb.Helper()
 	d, err := money.Parse(s)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return d
 }
 
-func decs(t testing.TB, texts string) []money.Decimal {
-	t.Helper()
+func decs(tb testing.TB, texts string) []money.Decimal {
+	tb.Helper()
 	var out []money.Decimal
 	for _, s := range strings.Fields(texts) {
-		out = append(out, dec(t, s))
+		out = append(out, dec(tb, s))
 	}
 	return out
 }
@@ -125,9 +126,16 @@ func TestRound(t *testing.T) {
 		places   int
 		up, even string
 	}{
-		{"2.5", 0, "3", "2"}, {"3.5", 0, "4", "4"}, {"-2.5", 0, "-3", "-2"}, {"2.265", 2, "2.27", "2.26"},
-		{"3.345", 2, "3.35", "3.34"}, {"2.2651", 2, "2.27", "2.27"}, {"-0.004", 2, "0", "0"}, {"1.2345", 3, "1.235", "1.234"},
-		{"99999999999999999999.5", 0, "100000000000000000000", "100000000000000000000"}, {"5", -3, "5", "5"},
+		{"2.5", 0, "3", "2"},
+		{"3.5", 0, "4", "4"},
+		{"-2.5", 0, "-3", "-2"},
+		{"2.265", 2, "2.27", "2.26"},
+		{"3.345", 2, "3.35", "3.34"},
+		{"2.2651", 2, "2.27", "2.27"},
+		{"-0.004", 2, "0", "0"},
+		{"1.2345", 3, "1.235", "1.234"},
+		{"99999999999999999999.5", 0, "100000000000000000000", "100000000000000000000"},
+		{"5", -3, "5", "5"},
 	} {
 		d := dec(t, c.in)
 		if up, even := d.Round(c.places, money.HalfUp).String(), d.Round(c.places, money.HalfEven).String(); up != c.up || even != c.even {

@@ -24,7 +24,7 @@ func (d Decimal) Round(places int, mode Mode) Decimal {
 	if int(d.scale) <= max(places, 0) {
 		return d
 	}
-	return quotient(d.bigUnits(d.scale), pow10(d.scale-int32(max(places, 0))), places, mode) //nolint:gosec // less than d.scale
+	return quotient(d.bigUnits(d.scale), pow10(d.scale-int32(max(places, 0))), places, mode)
 }
 
 // Div is d ÷ by, rounded once, at the given number of decimal places. A product
@@ -37,7 +37,7 @@ func (d Decimal) Div(by Decimal, places int, mode Mode) (Decimal, error) {
 		return Decimal{}, fmt.Errorf("%s ÷ %s at %d decimal places: %w", d, by, places, ErrRange)
 	}
 	scale := max(d.scale, by.scale)
-	num := d.bigUnits(scale + int32(places)) //nolint:gosec // bounded above
+	num := d.bigUnits(scale + int32(places))
 	return quotient(num, by.bigUnits(scale), places, mode), nil
 }
 
@@ -50,7 +50,7 @@ func quotient(num, den *big.Int, places int, mode Mode) Decimal {
 	if cmp > 0 || cmp == 0 && (mode == HalfUp || q.Bit(0) == 1) {
 		q.Add(q, big.NewInt(int64(num.Sign()*den.Sign())))
 	}
-	return large(q, int32(min(max(places, 0), math.MaxInt32))) //nolint:gosec // bounded in the same expression
+	return large(q, int32(min(max(places, 0), math.MaxInt32)))
 }
 
 // SumPerLine rounds each value and then adds up: tax per line, as most accounting
@@ -113,7 +113,7 @@ func Allocate(total Decimal, weights []Decimal, places int) ([]Decimal, error) {
 	}
 	out := make([]Decimal, len(weights))
 	for i, s := range shares {
-		out[i] = large(s.Mul(s, sign), int32(places)) //nolint:gosec // BigUnits refused what is larger
+		out[i] = large(s.Mul(s, sign), int32(places))
 	}
 	return out, nil
 }

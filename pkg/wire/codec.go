@@ -123,7 +123,7 @@ func (c *Codec) value(ctx context.Context, x encodable) ([]byte, error) {
 		return nil, fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, size, MaxRecord)
 	}
 	value := make([]byte, frame, size)
-	binary.BigEndian.PutUint32(value[1:], uint32(id)) //nolint:gosec // ids of a registry are positive
+	binary.BigEndian.PutUint32(value[1:], uint32(id))
 	return append(value, payload...), nil
 }
 

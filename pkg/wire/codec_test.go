@@ -284,9 +284,9 @@ func TestGeneric(t *testing.T) {
 			t.Errorf("%s lacks %s", text, want)
 		}
 	}
-	clear, err := c.Generic(t.Context(), rec, true)
-	if err != nil || !strings.Contains(string(clear.Data), `"customer":{"ref":null`) {
-		t.Errorf("unmasked: %s, %v", clear.Data, err)
+	open, err := c.Generic(t.Context(), rec, true)
+	if err != nil || !strings.Contains(string(open.Data), `"customer":{"ref":null`) {
+		t.Errorf("unmasked: %s, %v", open.Data, err)
 	}
 }
 
@@ -298,8 +298,14 @@ func TestKey_partitions(t *testing.T) {
 		partitions int
 		want       int
 	}{
-		{"shopify/uk:5001", 12, 3}, {"shopify/uk:5001", 6, 3}, {"shopify/us:5001", 12, 0}, {"shopify/eu:5001", 12, 5},
-		{"ORD-2847", 12, 2}, {"hubspot/main:9812345", 12, 11}, {"hubspot/main:9812345", 6, 5}, {"hubspot/main:9812345", 24, 23},
+		{"shopify/uk:5001", 12, 3},
+		{"shopify/uk:5001", 6, 3},
+		{"shopify/us:5001", 12, 0},
+		{"shopify/eu:5001", 12, 5},
+		{"ORD-2847", 12, 2},
+		{"hubspot/main:9812345", 12, 11},
+		{"hubspot/main:9812345", 6, 5},
+		{"hubspot/main:9812345", 24, 23},
 	} {
 		p := kgo.StickyKeyPartitioner(nil).ForTopic("t")
 		if got := p.Partition(&kgo.Record{Key: []byte(c.key)}, c.partitions); got != c.want {

@@ -54,7 +54,7 @@ func DecodeDelivery(rec *kgo.Record) (Delivery, error) {
 	}
 	for _, h := range rec.Headers {
 		if name, found := strings.CutPrefix(h.Key, headerHTTP); found {
-			d.Header.Add(http.CanonicalHeaderKey(name), string(h.Value))
+			d.Header.Add(name, string(h.Value))
 		}
 	}
 	return d, nil

@@ -157,8 +157,9 @@ func validSource(s string) bool {
 // with a letter, or a digit where that is allowed.
 func validWord(s string, digit bool) bool {
 	for i, c := range []byte(s) {
-		letter, number := c >= 'a' && c <= 'z', c >= '0' && c <= '9'
-		if !letter && !(number && (digit || i > 0)) && !(c == '-' && i > 0) {
+		switch {
+		case c >= 'a' && c <= 'z', i > 0 && c == '-', (i > 0 || digit) && c >= '0' && c <= '9':
+		default:
 			return false
 		}
 	}

@@ -98,9 +98,16 @@ func TestAttribute(t *testing.T) {
 func head() *kgo.Record {
 	rec := &kgo.Record{Key: []byte("shopify/uk:5001")}
 	for _, h := range [][2]string{
-		{"ce_specversion", "1.0"}, {"ce_id", "019cec13-177b-835c-af42-62fc597f21c7"}, {"ce_source", "shopify/uk"},
-		{"ce_type", "order.placed.v2"}, {"ce_time", "2026-03-14T12:20:00.123456+01:00"}, {"ce_subject", "order/50/01"},
-		{"content-type", "application/avro"}, {"ce_causationid", "c"}, {"spine_origin", "POLL"}, {"x-other", "1"},
+		{"ce_specversion", "1.0"},
+		{"ce_id", "019cec13-177b-835c-af42-62fc597f21c7"},
+		{"ce_source", "shopify/uk"},
+		{"ce_type", "order.placed.v2"},
+		{"ce_time", "2026-03-14T12:20:00.123456+01:00"},
+		{"ce_subject", "order/50/01"},
+		{"content-type", "application/avro"},
+		{"ce_causationid", "c"},
+		{"spine_origin", "POLL"},
+		{"x-other", "1"},
 	} {
 		rec.Headers = append(rec.Headers, kgo.RecordHeader{Key: h[0], Value: []byte(h[1])})
 	}

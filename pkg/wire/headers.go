@@ -75,7 +75,7 @@ func DecodeAttribute(header []byte) (string, error) {
 				if i+2 >= len(header) || nibble(header[i+1]) < 0 || nibble(header[i+2]) < 0 {
 					return "", bad(BadHeaders, "value %.80q: want two hex digits after %%", header)
 				}
-				c = byte(nibble(header[i+1])<<4 | nibble(header[i+2])) //nolint:gosec // two nibbles
+				c = byte(nibble(header[i+1])<<4 | nibble(header[i+2]))
 				i += 2
 			}
 			decoded = append(decoded, c)

@@ -30,8 +30,11 @@ func TestStamp_id(t *testing.T) {
 		"whole seconds":      {event.New{Fact: order.PlacedV2{}, Entity: "5001", At: at}, seconds, event.NewID(at.Truncate(time.Second), "shopify/uk", "order.placed", "5001", "")},
 		"born":               {event.New{Fact: order.PlacedV2{}, Entity: "5001", At: at.Add(time.Hour), Born: at}, source, "019cec13-177b-835c-af42-62fc597f21c7"},
 		"before 1970":        {event.New{Fact: order.PlacedV2{}, Entity: "1", At: time.Unix(-1, 999_000_000)}, seconds, event.NewID(time.Unix(-1, 0), "shopify/uk", "order.placed", "1", "")},
-		"a group's": {event.New{Fact: order.PlacedV2{}, Entity: "5001", At: at.Add(time.Hour)}, wire.Cause{Source: "spine/x", IDAt: at},
-			event.NewID(at, "spine/x", "order.placed", "5001", "")},
+		"a group's": {
+			event.New{Fact: order.PlacedV2{}, Entity: "5001", At: at.Add(time.Hour)},
+			wire.Cause{Source: "spine/x", IDAt: at},
+			event.NewID(at, "spine/x", "order.placed", "5001", ""),
+		},
 	} {
 		e, fact, err := wire.Stamp(c.n, c.cause)
 		if err != nil || e.ID != c.want || fact.GetMeta().EventID != c.want {

@@ -22,33 +22,33 @@ import (
 
 // registryURL is the registry that the tests run against: the real one where
 // SPINE_TEST_REGISTRY says so, else one in this process.
-func registryURL(t testing.TB) string {
-	t.Helper()
+func registryURL(tb testing.TB) string {
+	tb.Helper()
 	if url := os.Getenv("SPINE_TEST_REGISTRY"); url != "" {
 		return url
 	}
 	fake := srfake.New()
-	t.Cleanup(fake.Close)
+	tb.Cleanup(fake.Close)
 	return fake.URL()
 }
 
-func client(t testing.TB, url string) *sr.Client {
-	t.Helper()
+func client(tb testing.TB, url string) *sr.Client {
+	tb.Helper()
 	c, err := sr.NewClient(sr.URLs(url), sr.HTTPClient(&http.Client{Timeout: 5 * time.Second}))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return c
 }
 
 // register makes the schemas known and answers the id of the last.
-func register(t testing.TB, c *sr.Client, subject string, texts ...string) int {
-	t.Helper()
+func register(tb testing.TB, c *sr.Client, subject string, texts ...string) int {
+	tb.Helper()
 	id := 0
 	for _, text := range texts {
-		s, err := c.CreateSchema(t.Context(), subject, sr.Schema{Schema: text, Type: sr.TypeAvro})
+		s, err := c.CreateSchema(tb.Context(), subject, sr.Schema{Schema: text, Type: sr.TypeAvro})
 		if err != nil {
-			t.Fatalf("registering %s: %v", subject, err)
+			tb.Fatalf("registering %s: %v", subject, err)
 		}
 		id = s.ID
 	}
@@ -58,19 +58,19 @@ func register(t testing.TB, c *sr.Client, subject string, texts ...string) int {
 const placedSubject = "spine.order.OrderPlacedV2"
 
 // newCodec is a codec whose registry knows order.placed.v2 and payment.received.v1.
-func newCodec(t testing.TB) (*wire.Codec, *sr.Client) {
-	t.Helper()
-	c := client(t, registryURL(t))
-	register(t, c, placedSubject, order.PlacedV2{}.AvroSchema())
-	register(t, c, "spine.payment.PaymentReceivedV1", payment.ReceivedV1{}.AvroSchema())
+func newCodec(tb testing.TB) (*wire.Codec, *sr.Client) {
+	tb.Helper()
+	c := client(tb, registryURL(tb))
+	register(tb, c, placedSubject, order.PlacedV2{}.AvroSchema())
+	register(tb, c, "spine.payment.PaymentReceivedV1", payment.ReceivedV1{}.AvroSchema())
 	return wire.NewCodec(wire.NewRegistry(c)), c
 }
 
-func amount(t testing.TB, s string) money.Decimal {
-	t.Helper()
+func amount(tb testing.TB, s string) money.Decimal {
+	tb.Helper()
 	d, err := money.Parse(s)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return d
 }
@@ -78,15 +78,15 @@ func amount(t testing.TB, s string) money.Decimal {
 var placedAt = time.Date(2026, 3, 14, 11, 20, 0, 123456000, time.UTC)
 
 // placed is a small order and the envelope that it is stamped with.
-func placed(t testing.TB) (event.Event, order.PlacedV2) {
-	t.Helper()
+func placed(tb testing.TB) (event.Event, order.PlacedV2) {
+	tb.Helper()
 	fact := order.PlacedV2{
 		OrderRef: common.Ref{System: "shopify", Instance: "uk", Object: "order", ID: "5001"}, OrderNumber: "ORD-2847",
 		PlacedAt: placedAt, TimeZone: "Europe/London", SalesChannel: "web", Currency: "GBP", ShopCurrency: "GBP",
 		Customer: order.PlacedV2Customer{IsGuest: true},
 		Lines: []order.PlacedV2Line{{
-			LineID: "1", SKU: "TS-01", Name: "T-shirt", Quantity: amount(t, "2"), Unit: "each", UnitPrice: amount(t, "24.50"),
-			DiscountAmount: amount(t, "6.45"), NetAmount: amount(t, "42.55"), TaxAmount: amount(t, "8.51"), RequiresShipping: true,
+			LineID: "1", SKU: "TS-01", Name: "T-shirt", Quantity: amount(tb, "2"), Unit: "each", UnitPrice: amount(tb, "24.50"),
+			DiscountAmount: amount(tb, "6.45"), NetAmount: amount(tb, "42.55"), TaxAmount: amount(tb, "8.51"), RequiresShipping: true,
 		}},
 		TaxCompleteness: order.PlacedV2TaxCompletenessFull,
 		PaymentTerms:    order.PlacedV2PaymentTerms{Status: order.PlacedV2PaymentStatusPaid},
@@ -97,21 +97,21 @@ func placed(t testing.TB) (event.Event, order.PlacedV2) {
 		Correlation: "order:shopify/uk:5001", Sequence: "00000000000000000017",
 	})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	out, ok := stamped.(order.PlacedV2)
 	if !ok {
-		t.Fatalf("stamped is %T", stamped)
+		tb.Fatalf("stamped is %T", stamped)
 	}
 	return e, out
 }
 
-func encode(t testing.TB, c *wire.Codec) (*kgo.Record, event.Event, order.PlacedV2) {
-	t.Helper()
-	e, fact := placed(t)
-	rec, err := c.Encode(t.Context(), "commerce.order.events", e, fact)
+func encode(tb testing.TB, c *wire.Codec) (*kgo.Record, event.Event, order.PlacedV2) {
+	tb.Helper()
+	e, fact := placed(tb)
+	rec, err := c.Encode(tb.Context(), "commerce.order.events", e, fact)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return rec, e, fact
 }

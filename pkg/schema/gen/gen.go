@@ -74,7 +74,7 @@ func compare(set *schema.Set, dir string, root int, change func(name string, tex
 	var changed []string
 	for _, name := range slices.Sorted(maps.Keys(files)) {
 		full := filepath.Join(dir, filepath.FromSlash(name))
-		have, err := os.ReadFile(full) //nolint:gosec // below the folder that the caller names
+		have, err := os.ReadFile(full)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return changed, fmt.Errorf("reading generated file: %w", err)
 		}
@@ -139,7 +139,7 @@ func sharedPackage(set *schema.Set, dir string, root int) (string, error) {
 		return "", fmt.Errorf("finding the module of %s: %w", dir, err)
 	}
 	for top := abs; ; top = filepath.Dir(top) {
-		text, err := os.ReadFile(filepath.Join(top, "go.mod")) //nolint:gosec // go.mod above the folder that the caller names
+		text, err := os.ReadFile(filepath.Join(top, "go.mod"))
 		if err == nil {
 			rel, err := filepath.Rel(top, abs)
 			if err != nil {

@@ -19,20 +19,20 @@ import (
 	"github.com/eventspine/spine/pkg/wire/avrojson"
 )
 
-func parse(t testing.TB, text string) avro.Schema {
-	t.Helper()
+func parse(tb testing.TB, text string) avro.Schema {
+	tb.Helper()
 	s, err := avro.ParseWithCache(text, "", &avro.SchemaCache{})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return s
 }
 
-func amount(t testing.TB, s string) money.Decimal {
-	t.Helper()
+func amount(tb testing.TB, s string) money.Decimal {
+	tb.Helper()
 	d, err := money.Parse(s)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return d
 }

@@ -48,11 +48,11 @@ func GetInt(v *int32, r *Reader) { *v = r.int() }
 
 func (r *Reader) int() int32 {
 	n := r.long()
-	if n != int64(int32(n)) { //nolint:gosec // that is what is asked
+	if n != int64(int32(n)) {
 		r.fail(ErrMalformed, "int %d is out of range", n)
 		return 0
 	}
-	return int32(n) //nolint:gosec // checked above
+	return int32(n)
 }
 
 // GetLong reads a long.
@@ -97,7 +97,7 @@ func GetDecimal(v *money.Decimal, r *Reader, precision, scale int) {
 		return
 	}
 	if len(b) <= 8 {
-		units := int64(int8(b[0])) //nolint:gosec // two's complement
+		units := int64(int8(b[0]))
 		for _, c := range b[1:] {
 			units = units<<8 | int64(c)
 		}
@@ -110,7 +110,7 @@ func GetDecimal(v *money.Decimal, r *Reader, precision, scale int) {
 	}
 	units := new(big.Int).SetBytes(b)
 	if b[0] >= 0x80 {
-		units.Sub(units, new(big.Int).Lsh(big.NewInt(1), uint(8*len(b)))) //nolint:gosec // at most 128
+		units.Sub(units, new(big.Int).Lsh(big.NewInt(1), uint(8*len(b))))
 	}
 	if !fits(units, precision) {
 		r.fail(ErrMalformed, "decimal has more than %d digits", precision)
@@ -138,16 +138,16 @@ func GetNull[T any](v **T, r *Reader, get func(*T, *Reader)) {
 	get(*v, r)
 }
 
-// GetArray reads an array whose elements take at least min bytes each. An empty
+// GetArray reads an array whose elements take at least so many bytes each. An empty
 // array is nil.
-func GetArray[T any](v *[]T, r *Reader, min int, get func(*T, *Reader)) {
+func GetArray[T any](v *[]T, r *Reader, least int, get func(*T, *Reader)) {
 	*v = nil
 	if !r.enter() {
 		return
 	}
 	var all []T
 	for {
-		count, end := r.block(min)
+		count, end := r.block(least)
 		if count == 0 {
 			break
 		}
@@ -187,16 +187,16 @@ func grow[T any](all []T, count int, r *Reader) []T {
 // mapEntry is about what an entry of a Go map takes beside its value.
 const mapEntry = 64
 
-// GetMap reads a map whose values take at least min bytes each. A key that comes
+// GetMap reads a map whose values take at least so many bytes each. A key that comes
 // twice is an error. An empty map is nil.
-func GetMap[T any](v *map[string]T, r *Reader, min int, get func(*T, *Reader)) {
+func GetMap[T any](v *map[string]T, r *Reader, least int, get func(*T, *Reader)) {
 	*v = nil
 	if !r.enter() {
 		return
 	}
 	var all map[string]T
 	for {
-		count, end := r.block(min + 1)
+		count, end := r.block(least + 1)
 		if count == 0 {
 			break
 		}

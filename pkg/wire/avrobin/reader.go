@@ -76,7 +76,7 @@ func (r *Reader) long() int64 {
 		r.fail(ErrMalformed, "the record ends inside a number, or the number overflows")
 		return 0
 	}
-	zigzag := uint64(v)<<1 ^ uint64(v>>63) //nolint:gosec // the bits are meant
+	zigzag := uint64(v)<<1 ^ uint64(v>>63)
 	size := max(1, (bits.Len64(zigzag)+6)/7)
 	if r.left() < size || r.data[r.pos+size-1] != byte(zigzag>>(7*(size-1))) {
 		r.fail(ErrMalformed, "a number is not in its shortest form, or overflows")
@@ -188,16 +188,16 @@ func (r *Reader) number(v float64) float64 {
 }
 
 // block reads the head of the next block of an array or map whose elements take at
-// least min bytes each. It answers the count, 0 at the end, and where the block
+// least so many bytes each. It answers the count, 0 at the end, and where the block
 // ends, -1 if it doesn't say.
-func (r *Reader) block(min int) (count, end int) {
+func (r *Reader) block(least int) (count, end int) {
 	n, end := r.long(), -1
 	if n < 0 {
 		if n == math.MinInt64 {
 			r.fail(ErrMalformed, "block of %d elements", n)
 			return 0, end
 		}
-		n, end = -n, r.pos // the size follows
+		n = -n // the size follows
 		size := r.size()
 		end = r.pos + size
 	}
@@ -208,7 +208,7 @@ func (r *Reader) block(min int) (count, end int) {
 		r.fail(ErrLimit, "more than %d elements in one record", MaxElements)
 		return 0, end
 	}
-	if n == 0 || int(n)*min > r.left() {
+	if n == 0 || int(n)*least > r.left() {
 		r.fail(ErrMalformed, "block of %d elements, with %d bytes left", n, r.left())
 		return 0, end
 	}

@@ -141,7 +141,7 @@ func PutDate(v *event.Date, w *Writer) {
 		w.fail(ErrValue, "%04d-%02d-%02d is no date", v.Year, v.Month, v.Day)
 	}
 	if w.err == nil {
-		w.raw.WriteInt(int32(days)) //nolint:gosec // the years 1 to 9999
+		w.raw.WriteInt(int32(days))
 	}
 }
 
@@ -158,7 +158,7 @@ func PutDecimal(v *money.Decimal, w *Writer, precision, scale int) {
 		for shift := 56; shift >= 0; shift -= 8 {
 			// A byte is needed once it says more than the sign of the byte after it.
 			if rest := units >> max(shift-1, 0); n > 0 || shift == 0 || rest != 0 && rest != -1 {
-				buf[n] = byte(units >> shift) //nolint:gosec // the bits are meant
+				buf[n] = byte(units >> shift)
 				n++
 			}
 		}
@@ -180,7 +180,7 @@ func PutDecimal(v *money.Decimal, w *Writer, precision, scale int) {
 func twosComplement(u *big.Int) []byte {
 	n := u.BitLen()/8 + 1
 	if u.Sign() < 0 {
-		u = new(big.Int).Add(u, new(big.Int).Lsh(big.NewInt(1), uint(8*n))) //nolint:gosec // a few bytes
+		u = new(big.Int).Add(u, new(big.Int).Lsh(big.NewInt(1), uint(8*n)))
 	}
 	return u.FillBytes(make([]byte, n))
 }
@@ -190,7 +190,7 @@ func PutEnum[T ~string](v *T, w *Writer, symbols ...T) {
 	for i := range symbols {
 		if symbols[i] == *v {
 			if w.err == nil {
-				w.raw.WriteInt(int32(i)) //nolint:gosec // a few
+				w.raw.WriteInt(int32(i))
 			}
 			return
 		}

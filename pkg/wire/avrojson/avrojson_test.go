@@ -9,11 +9,11 @@ import (
 	"github.com/eventspine/spine/pkg/wire/avrojson"
 )
 
-func parse(t testing.TB, text string) avro.Schema {
-	t.Helper()
+func parse(tb testing.TB, text string) avro.Schema {
+	tb.Helper()
 	s, err := avro.ParseWithCache(text, "", &avro.SchemaCache{})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return s
 }
