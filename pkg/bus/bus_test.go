@@ -21,8 +21,8 @@ import (
 // brokers are the real ones where SPINE_TEST_BROKERS names them, else embedded.
 func brokers(t *testing.T) bus.Config {
 	t.Helper()
-	if real := os.Getenv("SPINE_TEST_BROKERS"); real != "" {
-		return bus.Config{Brokers: strings.Split(real, ",")}
+	if list := os.Getenv("SPINE_TEST_BROKERS"); list != "" {
+		return bus.Config{Brokers: strings.Split(list, ",")}
 	}
 	return bus.Config{Brokers: embedded(t).ListenAddrs()}
 }
@@ -230,7 +230,7 @@ func TestGroup_readsFromWhereItIsTold(t *testing.T) {
 	lease := leases(t, m.assigned, 1)[0]
 	for _, from := range []int64{7, 2, 9} { // backwards, too: a session that starts over
 		got := make(chan int64, 100)
-		m.Start(lease, from, func(b bus.Batch) {
+		m.Start(lease, from, func(_ context.Context, b bus.Batch) {
 			for _, r := range b.Records {
 				got <- r.Offset
 			}
@@ -257,7 +257,7 @@ func TestGroup_outOfRange(t *testing.T) {
 	m := join(t, c, name, name, nil)
 	lease := leases(t, m.assigned, 1)[0]
 	failed := make(chan error, 10)
-	m.Start(lease, 5, func(b bus.Batch) {
+	m.Start(lease, 5, func(_ context.Context, b bus.Batch) {
 		if b.Err != nil {
 			failed <- b.Err
 		}
@@ -371,5 +371,29 @@ func TestSASL(t *testing.T) {
 				t.Error("a wrong password is accepted")
 			}
 		})
+	}
+}
+
+// The real brokers' TLS and SASL listener.
+func TestTLS(t *testing.T) {
+	t.Parallel()
+	list, ca := os.Getenv("SPINE_TEST_SASL_BROKERS"), os.Getenv("SPINE_TEST_CA")
+	if list == "" || ca == "" {
+		t.Skip("SPINE_TEST_SASL_BROKERS and SPINE_TEST_CA are not set")
+	}
+	c := bus.Config{Brokers: strings.Split(list, ","), TLS: bus.TLS{On: true}}
+	if err := producer(t, c).Ping(patience(t)); err == nil {
+		t.Error("a broker of an unknown authority is trusted")
+	}
+	c.TLS.CA = ca
+	c.SASL = bus.SASL{Mechanism: "SCRAM-SHA-512", User: "nobody", Password: "wrong"}
+	err := producer(t, c).Ping(patience(t))
+	if !errors.Is(err, kerr.SaslAuthenticationFailed) {
+		t.Errorf("got %v, want a refusal behind a good handshake", err)
+	}
+	c.SASL = bus.SASL{Mechanism: "SCRAM-SHA-512", User: "admin", Password: "admin-secret"}
+	name := topic(t, c, 1)
+	if err := producer(t, c).Publish(patience(t), &kgo.Record{Topic: name, Value: []byte("x")}); err != nil {
+		t.Error(err)
 	}
 }

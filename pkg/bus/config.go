@@ -149,9 +149,9 @@ func (l logger) Log(level kgo.LogLevel, msg string, keyvals ...any) {
 	if l.log == nil {
 		return
 	}
-	at := slog.LevelWarn
 	if level == kgo.LogLevelError {
-		at = slog.LevelError
+		l.log.Error("kafka client: "+msg, keyvals...) //nolint:sloglint // the client chooses its words
+		return
 	}
-	l.log.Log(context.Background(), at, "kafka client: "+msg, keyvals...) //nolint:sloglint // the client chooses its words
+	l.log.Warn("kafka client: "+msg, keyvals...) //nolint:sloglint // the client chooses its words
 }

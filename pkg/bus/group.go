@@ -98,7 +98,7 @@ type Group struct {
 type change struct {
 	lease  Lease
 	offset int64
-	feed   func(Batch) // nil = stop
+	feed   func(context.Context, Batch) // nil = stop
 }
 
 // NewGroup makes a member that has not joined yet.

@@ -14,7 +14,7 @@ const pollRecords = 2000
 // Start fetches the partition of a lease from an offset. feed is called by the poll
 // loop and returns at once; it is never called again after the Stop or Start that
 // follows has been carried out.
-func (g *Group) Start(l Lease, offset int64, feed func(Batch)) {
+func (g *Group) Start(l Lease, offset int64, feed func(context.Context, Batch)) {
 	g.ask(change{lease: l, offset: offset, feed: feed})
 }
 
@@ -56,9 +56,9 @@ func (g *Group) Run(ctx context.Context) {
 			return
 		}
 		fetches.EachPartition(func(f kgo.FetchTopicPartition) {
-			p := Partition{f.Topic, f.FetchPartition.Partition}
+			p := Partition{f.Topic, f.Partition}
 			if feed := feeds[p].feed; feed != nil {
-				feed(g.batch(ctx, p, f.FetchPartition))
+				feed(ctx, g.batch(ctx, p, f.FetchPartition))
 			}
 		})
 	}

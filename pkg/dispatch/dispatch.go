@@ -211,10 +211,12 @@ func never(error) bool { return false }
 func (r *Runner) patiently(ctx context.Context, part string, try func(context.Context) error, final func(error) bool) error {
 	for failures := 1; ; failures++ {
 		err := try(ctx)
-		if err == nil || ctx.Err() != nil {
+		switch {
+		case err == nil:
 			return nil
-		}
-		if final(err) {
+		case ctx.Err() != nil:
+			return nil //nolint:nilerr // told to stop: that is no failure
+		case final(err):
 			return err
 		}
 		r.wait(fmt.Sprintf("%s: %v", part, err))

@@ -215,6 +215,7 @@ func TestRandom(t *testing.T) {
 }
 
 func randomRun(t *testing.T, rng *rand.Rand) {
+	t.Helper()
 	const partitions, entities, rounds = 3, 12, 14
 	w := newWorld(t, partitions)
 	flaky := rng.Uint64()
@@ -486,7 +487,7 @@ type child struct{ kill func() }
 // startChild runs the group in a process of its own and waits until it is ready.
 func startChild(t *testing.T, w *world) child {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestChild$", "-test.v") //nolint:gosec // ourselves
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestChild$", "-test.v")
 	cmd.Env = append(os.Environ(), "SPINE_DISPATCH_CHILD="+strings.Join([]string{
 		strings.Join(w.set.Brokers, " "), w.registry, w.set.DatabaseURL, w.group, w.in, w.out, fmt.Sprint(w.set.Real),
 	}, "|"))

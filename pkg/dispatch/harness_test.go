@@ -79,25 +79,25 @@ func (s *script) called() []string {
 	return slices.Clone(s.calls)
 }
 
-func newWorld(t testing.TB, partitions int32) *world {
-	t.Helper()
-	return newWorldOn(t, devtest.Parts(t), partitions)
+func newWorld(tb testing.TB, partitions int32) *world {
+	tb.Helper()
+	return newWorldOn(tb, devtest.Parts(tb), partitions)
 }
 
 // newLooseWorld is newWorld on a broker that may do what the embedded one forbids:
 // transactions, deleting records, and short sessions.
-func newLooseWorld(t testing.TB, partitions int32) *world {
-	t.Helper()
-	set := devtest.Parts(t)
+func newLooseWorld(tb testing.TB, partitions int32) *world {
+	tb.Helper()
+	set := devtest.Parts(tb)
 	if !set.Real {
 		cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.GroupMinSessionTimeout(500*time.Millisecond))
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
-		t.Cleanup(cluster.Close)
+		tb.Cleanup(cluster.Close)
 		set.Brokers = cluster.ListenAddrs()
 	}
-	return newWorldOn(t, set, partitions)
+	return newWorldOn(tb, set, partitions)
 }
 
 // session is how soon the broker drops a silent member of a loose world.
@@ -108,32 +108,32 @@ func (w *world) session() time.Duration {
 	return time.Second
 }
 
-func newWorldOn(t testing.TB, set devtest.Set, partitions int32) *world {
-	t.Helper()
-	w := &world{t: t, set: set, registry: set.RegistryURL, group: devtest.Unique(t, "g"), in: devtest.Unique(t, "in"), out: devtest.Unique(t, "out")}
-	set.CreateTopics(t, partitions, w.in)
-	set.CreateTopics(t, 1, w.out, "dlq."+w.group)
+func newWorldOn(tb testing.TB, set devtest.Set, partitions int32) *world {
+	tb.Helper()
+	w := &world{t: tb, set: set, registry: set.RegistryURL, group: devtest.Unique(tb, "g"), in: devtest.Unique(tb, "in"), out: devtest.Unique(tb, "out")}
+	set.CreateTopics(tb, partitions, w.in)
+	set.CreateTopics(tb, 1, w.out, "dlq."+w.group)
 	client := w.registryClient(set.RegistryURL)
 	for subject, text := range map[string]string{
 		"spine.order.OrderCancelledV1":        order.CancelledV1{}.AvroSchema(),
 		"spine.order.OrderPlacedV1":           order.PlacedV1{}.AvroSchema(),
 		"spine.stock.StockShortageDetectedV1": stock.ShortageDetectedV1{}.AvroSchema(),
 	} {
-		if _, err := client.CreateSchema(t.Context(), subject, sr.Schema{Schema: text, Type: sr.TypeAvro}); err != nil {
-			t.Fatalf("registering %s: %v", subject, err)
+		if _, err := client.CreateSchema(tb.Context(), subject, sr.Schema{Schema: text, Type: sr.TypeAvro}); err != nil {
+			tb.Fatalf("registering %s: %v", subject, err)
 		}
 	}
 	w.codec = w.newCodec()
 	var err error
-	if w.db, err = once.Open(t.Context(), once.Options{URL: set.DatabaseURL}); err != nil {
-		t.Fatal(err)
+	if w.db, err = once.Open(tb.Context(), once.Options{URL: set.DatabaseURL}); err != nil {
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { _ = w.db.Close() })
+	tb.Cleanup(func() { _ = w.db.Close() })
 	w.createLedger()
 	if w.producer, err = bus.NewProducer(w.kafka()); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(w.producer.Close)
+	tb.Cleanup(w.producer.Close)
 	return w
 }
 
@@ -178,7 +178,7 @@ func (w *world) ledger() []line {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	defer rows.Close() //nolint:errcheck // Err is looked at
+	defer rows.Close()
 	var all []line
 	for rows.Next() {
 		var l line

@@ -110,7 +110,7 @@ func (p Retry) Pause(failures int) time.Duration {
 	if ceiling <= 0 || ceiling > p.Max {
 		ceiling = p.Max
 	}
-	return time.Millisecond + rand.N(ceiling) //nolint:gosec // jitter needs no secret
+	return time.Millisecond + rand.N(ceiling)
 }
 
 // Outages remembers what is away, for readiness. What isn't confirmed for a while

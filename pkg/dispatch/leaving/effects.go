@@ -170,7 +170,7 @@ func (c *Effects) unsent(ctx context.Context, e once.Effect, msg string, state o
 	if state == once.EffectUnknown {
 		result = measure.EffectUnknown
 	}
-	c.gate.Meters.Effect(e.Name, result)
+	c.gate.Meters.Effect(ctx, e.Name, result)
 	next := time.Now().Add(c.gate.Retry.Pause(e.Attempts + 1))
 	if err := c.s.Owner.Failed(ctx, e.ID, next, Bounded(msg), state); err != nil {
 		return c.unwritten(e, err)
@@ -208,7 +208,7 @@ func (c *Effects) complete(ctx context.Context, e once.Effect, def consumer.Effe
 		err := c.s.Owner.Complete(ctx, e.ID, done)
 		switch {
 		case err == nil:
-			c.gate.Meters.Effect(e.Name, measure.EffectDone)
+			c.gate.Meters.Effect(ctx, e.Name, measure.EffectDone)
 			if left.Facts > 0 {
 				c.relay()
 			}

@@ -123,7 +123,7 @@ func (r *Relay) once(ctx context.Context) (int, error) {
 		}
 		if err == nil {
 			acked = append(acked, rows[i].ID)
-			r.gate.Meters.Published(rows[i].Kind)
+			r.gate.Meters.Published(ctx, rows[i].Kind)
 		}
 	}
 	if failed == nil {

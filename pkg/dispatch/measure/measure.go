@@ -91,14 +91,14 @@ func (m *Meters) of(more ...attribute.KeyValue) metric.MeasurementOption {
 
 // Record counts a record. An empty fact is one that the group doesn't know: its name
 // comes from outside and would make a series of its own.
-func (m *Meters) Record(fact, result string) {
-	m.records.Add(context.Background(), 1, m.of(attribute.String("fact", fact), attribute.String("result", result)))
+func (m *Meters) Record(ctx context.Context, fact, result string) {
+	m.records.Add(ctx, 1, m.of(attribute.String("fact", fact), attribute.String("result", result)))
 }
 
 // Handled counts a record whose handler has done its work, and how long it took.
-func (m *Meters) Handled(e event.Event, begun time.Time) {
-	ctx, now, fact := context.Background(), time.Now(), m.of(attribute.String("fact", e.Type))
-	m.Record(e.Type, Handled)
+func (m *Meters) Handled(ctx context.Context, e event.Event, begun time.Time) {
+	now, fact := time.Now(), m.of(attribute.String("fact", e.Type))
+	m.Record(ctx, e.Type, Handled)
 	m.handler.Record(ctx, now.Sub(begun).Seconds(), fact)
 	if !e.OccurredAt.IsZero() {
 		m.occurred.Record(ctx, max(now.Sub(e.OccurredAt), 0).Seconds(), fact) // clocks differ
@@ -109,11 +109,11 @@ func (m *Meters) Handled(e event.Event, begun time.Time) {
 }
 
 // Published counts an outgoing record that Kafka has acknowledged.
-func (m *Meters) Published(k once.OutgoingKind) {
-	m.published.Add(context.Background(), 1, m.of(attribute.String("kind", string(k))))
+func (m *Meters) Published(ctx context.Context, k once.OutgoingKind) {
+	m.published.Add(ctx, 1, m.of(attribute.String("kind", string(k))))
 }
 
 // Effect counts a call to the outside.
-func (m *Meters) Effect(name, result string) {
-	m.effects.Add(context.Background(), 1, m.of(attribute.String("effect", name), attribute.String("result", result)))
+func (m *Meters) Effect(ctx context.Context, name, result string) {
+	m.effects.Add(ctx, 1, m.of(attribute.String("effect", name), attribute.String("result", result)))
 }

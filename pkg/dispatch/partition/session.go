@@ -283,7 +283,7 @@ func (s *Session) Commit() (bus.Commit, bool) {
 
 // feed takes what a poll brought. It never blocks: it queues, and pauses the
 // partition where there is too much.
-func (s *Session) feed(b bus.Batch) {
+func (s *Session) feed(ctx context.Context, b bus.Batch) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.phase != active {
@@ -303,7 +303,7 @@ func (s *Session) feed(b bus.Batch) {
 			s.track.ack(rec.Offset)
 			continue
 		}
-		s.accept(rec)
+		s.accept(ctx, rec)
 	}
 	s.throttle()
 }
@@ -326,7 +326,7 @@ func (s *Session) complain(err error) {
 }
 
 // accept finds the lane of a record. s.mu is held.
-func (s *Session) accept(rec *kgo.Record) {
+func (s *Session) accept(ctx context.Context, rec *kgo.Record) {
 	t := &task{mode: once.Live, rec: rec, size: leaving.Size(rec)}
 	t.event, t.bad = s.g.head(rec) // with an error, it has a type if ce_type is usable
 	k, handled := s.g.Plan[t.event.Type]
@@ -335,10 +335,10 @@ func (s *Session) accept(rec *kgo.Record) {
 		s.enqueue(&lane{s: s}, t) // promise: bad input; each group that reads the topic dead-letters it, and no key is held
 		return
 	case !handled:
-		s.skip(rec, "")
+		s.skip(ctx, rec, "")
 		return
 	case t.bad == nil && t.event.Origin == event.OriginBackfill && !s.g.Group.Backfill:
-		s.skip(rec, t.event.Type)
+		s.skip(ctx, rec, t.event.Type)
 		return
 	}
 	t.kind = k
@@ -346,9 +346,9 @@ func (s *Session) accept(rec *kgo.Record) {
 }
 
 // skip acknowledges what the group doesn't handle, without a transaction.
-func (s *Session) skip(rec *kgo.Record, name string) {
+func (s *Session) skip(ctx context.Context, rec *kgo.Record, name string) {
 	s.track.ack(rec.Offset)
-	s.g.Meters.Record(name, measure.Skipped)
+	s.g.Meters.Record(ctx, name, measure.Skipped)
 }
 
 func (s *Session) enqueue(l *lane, t *task) {

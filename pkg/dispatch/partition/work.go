@@ -27,7 +27,7 @@ func (s *Session) perform(ctx context.Context, l *lane, t *task) outcome {
 			if err := s.owner.Append(ctx, leaving.Kept(t.rec), t.id()); err != nil {
 				return s.storeError(ctx, t, err)
 			}
-			s.g.Meters.Record(t.event.Type, measure.Waiting)
+			s.g.Meters.Record(ctx, t.event.Type, measure.Waiting)
 			return outcome{done: 1}
 		}
 		s.release(l)
@@ -63,11 +63,11 @@ func (s *Session) handle(ctx context.Context, l *lane, t *task, fact any) outcom
 	s.g.Outages.Over(fault.Database)
 	switch result {
 	case once.DuplicateDelivery:
-		s.g.Meters.Record(t.event.Type, measure.DuplicateDelivery)
+		s.g.Meters.Record(ctx, t.event.Type, measure.DuplicateDelivery)
 	case once.DuplicateEvent:
-		s.g.Meters.Record(t.event.Type, measure.DuplicateEvent)
+		s.g.Meters.Record(ctx, t.event.Type, measure.DuplicateEvent)
 	default:
-		s.g.Meters.Handled(t.event, begun)
+		s.g.Meters.Handled(ctx, t.event, begun)
 	}
 	if left.Facts > 0 {
 		s.relay.Wake()
@@ -134,7 +134,7 @@ func (s *Session) judge(ctx context.Context, l *lane, t *task, err error) outcom
 	case f.Away != "": // promise: a dependency that is away makes no dead letter
 		t.tries++
 		s.g.Outages.Begin(f.Away, err)
-		s.g.Meters.Record(t.event.Type, measure.Retried)
+		s.g.Meters.Record(ctx, t.event.Type, measure.Retried)
 		s.g.Log.Warn("a dependency is away, trying again", s.attrs(t, "dependency", f.Away, "error", err)...)
 		return outcome{again: s.g.Retry.Pause(t.tries)}
 	}
@@ -153,7 +153,7 @@ func (s *Session) judge(ctx context.Context, l *lane, t *task, err error) outcom
 		t.row.State, t.row.NextAt = once.Dead, time.Time{}
 	default:
 		pause := s.g.Retry.Pause(t.row.Attempts)
-		s.g.Meters.Record(t.event.Type, measure.Retried)
+		s.g.Meters.Record(ctx, t.event.Type, measure.Retried)
 		s.g.Log.Warn("handling failed, trying again", s.attrs(t, "attempt", t.row.Attempts, "class", f.Class, "error", err)...)
 		if t.mode == once.Live {
 			return outcome{again: pause}
@@ -195,7 +195,7 @@ func (s *Session) move(ctx context.Context, l *lane, t *task) outcome {
 	if err := s.owner.Spill(ctx, row, successors, copies); err != nil {
 		return s.storeError(ctx, t, err)
 	}
-	s.moved(l, t, row, len(successors))
+	s.moved(ctx, l, t, row, len(successors))
 	if t.mode == once.Live {
 		return outcome{done: 1 + len(successors)}
 	}
@@ -212,22 +212,22 @@ func (s *Session) successors(l *lane) []once.Row {
 	return rows
 }
 
-func (s *Session) moved(l *lane, t *task, row once.Row, successors int) {
+func (s *Session) moved(ctx context.Context, l *lane, t *task, row once.Row, successors int) {
 	if row.Holds && l.keyed {
 		s.mu.Lock()
 		s.held[l.id] = struct{}{}
 		s.mu.Unlock()
 	}
 	for range successors {
-		s.g.Meters.Record("", measure.Waiting)
+		s.g.Meters.Record(ctx, "", measure.Waiting)
 	}
 	if row.State == once.Dead {
-		s.g.Meters.Record(t.event.Type, measure.Dead)
+		s.g.Meters.Record(ctx, t.event.Type, measure.Dead)
 		s.g.Log.Error("dead letter", s.attrs(t, "class", row.Class, "reason", row.Reason, "attempts", row.Attempts, "key_held", row.Holds)...)
 		s.relay.Wake()
 		return
 	}
-	s.g.Meters.Record(t.event.Type, measure.Waiting)
+	s.g.Meters.Record(ctx, t.event.Type, measure.Waiting)
 	s.g.Log.Info("the key waits", s.attrs(t, "until", row.NextAt, "reason", row.Reason, "waiting_behind", successors)...)
 	s.lookAt(row.NextAt)
 }
