@@ -28,13 +28,19 @@ type Codec struct {
 	writers  sync.Pool
 	mu       sync.RWMutex
 	written  map[reflect.Type]int       // id of the schema that a Go type writes
-	read     map[reading]*avrobin.Plan  // how a schema is read into a Go type
+	read     map[reading]planned        // how a schema is read into a Go type
 	own      map[reflect.Type]ownSchema // what a Go type says of itself
 }
 
 type reading struct {
 	id  int
 	typ reflect.Type
+}
+
+// planned is a plan, or why there is none: both stand for ever.
+type planned struct {
+	plan *avrobin.Plan
+	err  error
 }
 
 type ownSchema struct {
@@ -63,7 +69,7 @@ func NewCodec(registry *Registry) *Codec {
 		registry: registry,
 		readers:  sync.Pool{New: func() any { return avrobin.NewReader() }},
 		writers:  sync.Pool{New: func() any { return avrobin.NewWriter() }},
-		written:  map[reflect.Type]int{}, read: map[reading]*avrobin.Plan{}, own: map[reflect.Type]ownSchema{},
+		written:  map[reflect.Type]int{}, read: map[reading]planned{}, own: map[reflect.Type]ownSchema{},
 	}
 }
 
@@ -238,10 +244,10 @@ func unframe(value []byte) (int, []byte, error) {
 func (c *Codec) plan(ctx context.Context, id int, x decodable) (*avrobin.Plan, error) {
 	key := reading{id, reflect.TypeOf(x)}
 	c.mu.RLock()
-	plan, found := c.read[key]
+	known, found := c.read[key]
 	c.mu.RUnlock()
 	if found {
-		return plan, nil
+		return known.plan, known.err
 	}
 	writer, err := c.registry.revision(ctx, id)
 	if err != nil {
@@ -252,15 +258,14 @@ func (c *Codec) plan(ctx context.Context, id int, x decodable) (*avrobin.Plan, e
 		return nil, err
 	}
 	if writer.name != own.name {
-		return nil, bad(BadType, "schema %d is %s, not %s", id, writer.name, own.name)
-	}
-	if plan, err = avrobin.NewPlan(writer.schema, own.schema); err != nil {
-		return nil, bad(BadType, "schema %d: %w", id, err)
+		known.err = bad(BadType, "schema %d is %s, not %s", id, writer.name, own.name)
+	} else if known.plan, err = avrobin.NewPlan(writer.schema, own.schema); err != nil {
+		known.err = bad(BadType, "schema %d: %w", id, err)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.read[key] = plan
-	return plan, nil
+	c.read[key] = known
+	return known.plan, known.err
 }
 
 // agree compares the headers of a record with the identity in its payload.
