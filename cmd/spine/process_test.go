@@ -1,0 +1,104 @@
+package main_test
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// build makes the real binary, once per test that kills it.
+func build(t *testing.T) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "spine")
+	out, err := exec.CommandContext(t.Context(), "go", "build", "-o", file, ".").CombinedOutput()
+	if err != nil {
+		t.Fatalf("building the binary: %v\n%s", err, out)
+	}
+	return file
+}
+
+// process is a role, or several, as a process that can be killed at any moment.
+type process struct {
+	name  string
+	args  []string
+	ops   string // address of health
+	cmd   *exec.Cmd
+	ended chan error
+	log   *os.File // stderr of all its lives
+}
+
+// start begins a life. The process dies with the test at the latest.
+func (p *process) start(t *testing.T, binary, dir string) {
+	t.Helper()
+	if p.log == nil {
+		log, err := os.Create(filepath.Join(dir, p.name+".log"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.log = log
+		t.Cleanup(func() {
+			p.kill()
+			_ = log.Close()
+			if t.Failed() {
+				t.Logf("the last words of %s:\n%s", p.name, p.lastWords())
+			}
+		})
+	}
+	p.cmd = exec.Command(binary, p.args...) //nolint:noctx // it is killed, not cancelled
+	p.cmd.Dir, p.cmd.Stderr = dir, p.log
+	p.cmd.Env = append(os.Environ(), "SPINE_CONFIG=") // the command line says it all
+	if err := p.cmd.Start(); err != nil {
+		t.Fatalf("starting %s: %v", p.name, err)
+	}
+	cmd, ended := p.cmd, make(chan error, 1)
+	p.ended = ended
+	go func() { ended <- cmd.Wait() }()
+}
+
+// kill ends the process as a power cut does. It answers false if it had ended by itself.
+func (p *process) kill() bool {
+	if p.cmd == nil {
+		return true
+	}
+	_ = p.cmd.Process.Kill() // an error is a process that has ended: Wait tells
+	<-p.ended
+	status, ok := p.cmd.ProcessState.Sys().(syscall.WaitStatus)
+	p.cmd = nil
+	return ok && status.Signaled()
+}
+
+// stop asks the process to end, as an operator does.
+func (p *process) stop(t *testing.T) {
+	t.Helper()
+	if p.cmd == nil {
+		return
+	}
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatalf("stopping %s: %v", p.name, err)
+	}
+	select {
+	case err := <-p.ended:
+		if err != nil {
+			t.Errorf("%s was asked to end: %v, want exit code 0", p.name, err)
+		}
+		p.cmd = nil
+	case <-time.After(25 * time.Second):
+		t.Errorf("%s was asked to end, and did not within 25 s", p.name)
+	}
+}
+
+func (p *process) lastWords() string {
+	text, err := os.ReadFile(p.log.Name())
+	if err != nil {
+		return err.Error()
+	}
+	if lines := bytes.Split(bytes.TrimSpace(text), []byte("\n")); len(lines) > 30 {
+		return fmt.Sprintf("(%d lines before)\n%s", len(lines)-30, bytes.Join(lines[len(lines)-30:], []byte("\n")))
+	}
+	return string(text)
+}
