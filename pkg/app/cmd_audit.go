@@ -44,7 +44,7 @@ func (a *cli) newAuditCmd() *cobra.Command {
 				stock.Groups = slices.DeleteFunc(stock.Groups, func(g books.Group) bool { return g.Name != group })
 			}
 			result := books.Balance(stock)
-			if err := a.print(result, func(w *table) { showBooks(w, result) }); err != nil {
+			if err := a.print(result, func(w *table) { showBooks(w, result, a.wide()) }); err != nil {
 				return err
 			}
 			if !result.Balanced {
@@ -140,7 +140,8 @@ func (a *cli) source(ctx context.Context, dbs *stores, name string) (books.Sourc
 	return books.Source{Group: g, DB: db}, err
 }
 
-func showBooks(w *table, r books.Result) {
+// showBooks shows the books; without all, facts that are not in the stream are left out.
+func showBooks(w *table, r books.Result, all bool) {
 	w.row("SYSTEM", "INSTANCE", "ACCEPTED", "TRANSLATED", "NO FACT", "DEAD", "MISSING", "PENDING")
 	for _, d := range r.Deliveries {
 		w.row(d.System, d.Instance, d.Accepted, d.Translated, d.NoFact, d.Dead, d.Missing, d.Pending)
@@ -148,6 +149,9 @@ func showBooks(w *table, r books.Result) {
 	w.line("")
 	w.row("GROUP", "FACT", "IN STREAM", "HANDLED", "PARKED", "DEAD", "MISSING", "DOUBLED", "PENDING")
 	for _, row := range r.Rows {
+		if row.InStream == 0 && !all {
+			continue
+		}
 		w.row(row.Group, row.Fact, row.InStream, row.Handled, row.Parked, row.Dead, row.Missing, row.Doubled, row.Pending)
 	}
 	w.line("")

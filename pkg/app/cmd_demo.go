@@ -15,7 +15,6 @@ import (
 	"github.com/eventspine/spine/pkg/app/config"
 	"github.com/eventspine/spine/pkg/app/play"
 	"github.com/eventspine/spine/pkg/app/serve"
-	"github.com/eventspine/spine/pkg/devstack"
 	"github.com/eventspine/spine/pkg/event"
 	"github.com/eventspine/spine/pkg/intake"
 	"github.com/eventspine/spine/pkg/producer"
@@ -40,9 +39,7 @@ func (a *cli) newDemoCmd() *cobra.Command {
 			if f.orders < 1 {
 				return usage("--orders %d: want 1 or more", f.orders)
 			}
-			if !cmd.Flags().Changed("log-level") && !cmd.InheritedFlags().Changed("log-level") {
-				a.logLevel = "error" // dead letters are part of the show: the table tells of them
-			}
+			a.quiet = !cmd.Flags().Changed("log-level") // dead letters are part of the show: the table tells of them
 			return a.demo(cmd.Context(), f)
 		},
 	}
@@ -68,7 +65,7 @@ func (a *cli) demo(ctx context.Context, f demoFlags) (err error) {
 	begun := time.Now()
 	say := newProgress(a.Stderr)
 	defer say.end()
-	say.step("starting the embedded parts; " + devstack.Notice)
+	say.step("starting the embedded parts")
 	e, err := a.startEmbedded(ctx, listeners{"127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err
@@ -188,11 +185,15 @@ func settings(l *config.Loaded, in event.Instance) event.Instance {
 	return l.InstanceSettings()[in.String()]
 }
 
+// stalled is how long nothing may move before the demo gives up.
+const stalled = 2 * time.Minute
+
 // settle waits until nothing is on its way: the spool is empty, every group is at
 // the end of its topics, and nothing is outgoing or waits to be tried again.
 func (a *cli) settle(ctx context.Context, l *config.Loaded, say *progress) error {
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
+	last, moved := int64(-1), time.Now()
 	for quiet := 0; quiet < 2; { // twice: what one group publishes is another's input
 		left, err := a.leftToDo(ctx, l)
 		if err != nil {
@@ -200,6 +201,12 @@ func (a *cli) settle(ctx context.Context, l *config.Loaded, say *progress) error
 		}
 		if quiet++; left > 0 {
 			quiet = 0
+		}
+		if left != last {
+			last, moved = left, time.Now()
+		}
+		if time.Since(moved) > stalled {
+			return fmt.Errorf("nothing has moved for %s, and %d steps are left: --log-level info tells more", stalled, left)
 		}
 		say.count("steps left", int(left), 0)
 		select {

@@ -7,11 +7,13 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/eventspine/spine/pkg/app/books"
 	"github.com/eventspine/spine/pkg/app/config"
 	"github.com/eventspine/spine/pkg/app/play"
+	"github.com/eventspine/spine/pkg/once"
 )
 
 // demoResult is what spine demo tells: a contract. Every number is counted where it
@@ -24,10 +26,10 @@ type demoResult struct {
 	LatencyMS  demoLatency          `json:"latency_ms"` // from the answer over HTTP to handled by a group
 	ElapsedMS  int64                `json:"elapsed_ms"`
 
-	report   play.Report
-	audit    books.Result
-	reports  []demoReport
-	problems []string
+	report  play.Report
+	audit   books.Result
+	reports []demoReport
+	dead    [][]any // group, reason
 }
 
 type demoDeliveries struct {
@@ -94,14 +96,33 @@ func (a *cli) demoResult(ctx context.Context, l *config.Loaded, report play.Repo
 		r.Groups[g.Name] = demoGroup{
 			Handled: len(g.Handled), Duplicate: stock.Duplicates(g), Parked: len(g.Waiting), Dead: len(g.Dead), Effects: counts.EffectsDone,
 		}
+		if err := r.letters(ctx, db.Store(g.Name), g.Name); err != nil {
+			return r, err
+		}
 		reports, err := a.reports(ctx, db.SQL(), g.Name)
 		if err != nil {
 			return r, err
 		}
 		r.reports = append(r.reports, reports...)
 	}
-	r.problems = append(slices.Clone(report.Unexpected), r.audit.Findings...)
-	return r, nil
+	db, err := dbs.of(ctx, translateName)
+	if err != nil {
+		return r, err
+	}
+	return r, r.letters(ctx, db.Store(translateName), translateName)
+}
+
+// letters reads why records are dead.
+func (r *demoResult) letters(ctx context.Context, store *once.Store, group string) error {
+	const most = 10
+	rows, err := store.Rows(ctx, once.RowFilter{State: once.Dead, Limit: most})
+	if err != nil {
+		return err
+	}
+	for _, row := range rows {
+		r.dead = append(r.dead, []any{group, row.Reason})
+	}
+	return nil
 }
 
 func (a *cli) reports(ctx context.Context, db *sql.DB, group string) ([]demoReport, error) {
@@ -133,7 +154,7 @@ func answer(ctx context.Context, db *sql.DB, query string) ([][]any, error) {
 	}
 	header := make([]any, len(names))
 	for i, name := range names {
-		header[i] = name
+		header[i] = strings.ToUpper(strings.ReplaceAll(name, "_", " "))
 	}
 	all := [][]any{header}
 	for rows.Next() {
@@ -176,31 +197,36 @@ func showDemo(w *table, r demoResult) {
 	for _, reason := range slices.Sorted(maps.Keys(r.report.Refused)) {
 		w.row("refused: "+reason, r.report.Refused[reason])
 	}
-	w.line("\nWHAT WAS SPECIAL ABOUT THEM")
+	w.line("\nWHAT WAS SPECIAL ABOUT IT")
 	for _, note := range slices.Sorted(maps.Keys(r.report.Notes)) {
 		w.row(note, r.report.Notes[note])
+	}
+	w.line("\nDEAD LETTERS")
+	for _, row := range r.dead {
+		w.row(row...)
 	}
 	w.line("\nFACTS")
 	for _, fact := range slices.Sorted(maps.Keys(r.Facts)) {
 		w.row(fact, r.Facts[fact])
 	}
 	w.line("\nGROUPS")
-	w.row("group", "handled", "duplicates", "parked", "dead", "effects")
+	w.row("GROUP", "HANDLED", "DUPLICATES", "PARKED", "DEAD", "EFFECTS")
 	for _, name := range slices.Sorted(maps.Keys(r.Groups)) {
 		g := r.Groups[name]
 		w.row(name, g.Handled, g.Duplicate, g.Parked, g.Dead, g.Effects)
 	}
 	for _, report := range r.reports {
-		w.line("\n%s", report.title)
+		w.line("\n%s", strings.ToUpper(report.title))
 		for _, row := range report.rows {
 			w.row(row...)
 		}
 	}
 	w.line("\nLATENCY")
-	w.row("answer over HTTP", fmt.Sprintf("p50 %.1f ms", ms(r.report, 0.5)), fmt.Sprintf("p99 %.1f ms", ms(r.report, 0.99)))
-	w.row("received → handled by a group", fmt.Sprintf("p50 %.1f ms", r.LatencyMS.P50), fmt.Sprintf("p99 %.1f ms", r.LatencyMS.P99))
+	w.row("", "P50 MS", "P99 MS")
+	w.row("answer over HTTP", fmt.Sprintf("%.1f", ms(r.report, 0.5)), fmt.Sprintf("%.1f", ms(r.report, 0.99)))
+	w.row("received → handled by a group", fmt.Sprintf("%.1f", r.LatencyMS.P50), fmt.Sprintf("%.1f", r.LatencyMS.P99))
 	w.line("\nTHE BOOKS")
-	showBooks(w, r.audit)
+	showBooks(w, r.audit, false)
 	w.line("%.1f s in all", float64(r.ElapsedMS)/1000)
 }
 

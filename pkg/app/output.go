@@ -7,36 +7,80 @@ import (
 	"runtime"
 	"runtime/debug"
 	"strings"
-	"text/tabwriter"
+	"unicode/utf8"
 
 	"github.com/goccy/go-yaml"
 	"github.com/mattn/go-isatty"
 )
 
-// table is what people read: columns, aligned.
+// table is what people read: columns, numbers to the right.
 type table struct {
-	w *tabwriter.Writer
+	w    io.Writer
+	rows [][]string // not yet written: their columns are aligned together
+	err  error
 }
 
+// row adds a row; an empty cell shows as a dash.
 func (t *table) row(cells ...any) {
+	row := make([]string, len(cells))
 	for i, cell := range cells {
-		if i > 0 {
-			fmt.Fprint(t.w, "\t")
+		if row[i] = fmt.Sprint(cell); row[i] == "" {
+			row[i] = "-"
 		}
-		text := fmt.Sprint(cell)
-		if text == "" {
-			text = "-"
-		}
-		fmt.Fprint(t.w, text)
 	}
-	fmt.Fprintln(t.w)
+	t.rows = append(t.rows, row)
 }
 
-// line is a line outside the columns.
+// line is a line outside the columns; it ends them.
 func (t *table) line(format string, args ...any) {
-	t.w.Flush() //nolint:errcheck // a closed pipe shows at the next write
-	fmt.Fprintf(t.w, format+"\n", args...)
-	t.w.Flush() //nolint:errcheck // as above
+	t.flush()
+	t.write(fmt.Sprintf(format, args...) + "\n")
+}
+
+func (t *table) write(text string) {
+	if t.err == nil {
+		_, t.err = io.WriteString(t.w, text)
+	}
+}
+
+// flush writes the rows. A column whose cells below the header are all numbers stands
+// to the right, its header with it.
+func (t *table) flush() {
+	var widths []int
+	var numbers []bool
+	for n, row := range t.rows {
+		for i, cell := range row {
+			if i == len(widths) {
+				widths, numbers = append(widths, 0), append(numbers, len(t.rows) > 1)
+			}
+			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
+			numbers[i] = numbers[i] && (n == 0 || isNumber(cell))
+		}
+	}
+	for _, row := range t.rows {
+		var b strings.Builder
+		for i, cell := range row {
+			pad := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell))
+			switch {
+			case numbers[i]:
+				b.WriteString(pad + cell)
+			case i == len(row)-1:
+				b.WriteString(cell)
+			default:
+				b.WriteString(cell + pad)
+			}
+			if i < len(row)-1 {
+				b.WriteString("  ")
+			}
+		}
+		t.write(b.String() + "\n")
+	}
+	t.rows = nil
+}
+
+// isNumber says that a cell is a count, an amount or a missing one.
+func isNumber(cell string) bool {
+	return cell == "-" || strings.Trim(strings.TrimPrefix(cell, "-"), "0123456789.") == ""
 }
 
 func (a *cli) wide() bool { return a.output == "wide" }
@@ -45,9 +89,10 @@ func (a *cli) wide() bool { return a.output == "wide" }
 func (a *cli) print(v any, fill func(*table)) error {
 	switch a.output {
 	case "table", "wide":
-		t := &table{tabwriter.NewWriter(a.Stdout, 0, 8, 2, ' ', 0)}
+		t := &table{w: a.Stdout}
 		fill(t)
-		return t.w.Flush()
+		t.flush()
+		return t.err
 	case "json":
 		return writeJSON(a.Stdout, v)
 	case "yaml":

@@ -20,6 +20,7 @@ type cli struct {
 	noColor    bool
 	logLevel   string
 	logFormat  string
+	quiet      bool // nobody asked for logs: what matters stands in the output
 	dataDir    string
 	brokers    string
 	registry   string
@@ -96,6 +97,9 @@ func (a *cli) load(more map[string]string) (*config.Loaded, error) {
 
 // logger writes to stderr: data is for stdout.
 func (a *cli) logger() (*slog.Logger, error) {
+	if a.quiet {
+		return slog.New(slog.DiscardHandler), nil
+	}
 	log, err := telemetry.NewLog(a.Stderr, a.logFormat, a.logLevel)
 	if err != nil {
 		return nil, usage("%w", err)
