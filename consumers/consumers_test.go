@@ -79,7 +79,9 @@ func TestGroups_keepTheirWord(t *testing.T) {
 					}
 				}
 			}
-			grouptest.Each(t, func() consumer.Group { return g }, func(t *testing.T, k *grouptest.Kit) {
+			grouptest.Each(t, func() consumer.Group { return g }, func(k *grouptest.Kit) {
+				t := k.T
+				t.Helper()
 				// The view that the books are kept by.
 				if rows := k.Query(t, `SELECT event_id, fact, order_key, effect FROM `+g.Name+`_effects`); len(rows) != 0 {
 					t.Errorf("%s_effects is not empty at the start", g.Name)

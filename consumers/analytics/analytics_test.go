@@ -14,21 +14,21 @@ import (
 	"github.com/eventspine/spine/schemas/refund"
 )
 
-func handle(t testing.TB, k *grouptest.Kit, e event.Event, fact event.Fact) {
+func handle(t *testing.T, k *grouptest.Kit, e event.Event, fact event.Fact) {
 	t.Helper()
 	if _, err := k.Handle(t.Context(), e, fact); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func want[T any](t testing.TB, got, want T) {
+func want[T any](t *testing.T, got, want T) {
 	t.Helper()
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("-want +got\n%s", diff)
 	}
 }
 
-func at(t testing.TB, s string) time.Time {
+func at(t *testing.T, s string) time.Time {
 	t.Helper()
 	parsed, err := time.Parse(time.RFC3339, s)
 	if err != nil {
@@ -37,18 +37,21 @@ func at(t testing.TB, s string) time.Time {
 	return parsed
 }
 
-func anOrder(t testing.TB, id, placed, price string) grouptest.Order {
+func anOrder(t *testing.T, id, placed, price string) grouptest.Order {
+	t.Helper()
 	return grouptest.Order{Instance: grouptest.UK(), ID: id, At: at(t, placed), Lines: []grouptest.Line{{ID: "1", SKU: "S", Quantity: "1", Price: price, Rate: "0.20"}}}
 }
 
-func byDay(t testing.TB, k *grouptest.Kit) []string {
+func byDay(t *testing.T, k *grouptest.Kit) []string {
+	t.Helper()
 	return k.Query(t, `SELECT day, orders, by_order_day, by_booked_day FROM analytics_revenue_by_day ORDER BY day`)
 }
 
 // K26: two views of revenue around a change of the clock; net of 20 % tax.
 func TestRevenue_knownAnswer(t *testing.T) {
 	t.Parallel()
-	grouptest.Each(t, analytics.Group, func(t *testing.T, k *grouptest.Kit) {
+	grouptest.Each(t, analytics.Group, func(k *grouptest.Kit) {
+		t := k.T
 		a := anOrder(t, "A", "2026-03-28T23:40:00Z", "100.00")
 		b := anOrder(t, "B", "2026-03-29T00:30:00Z", "50.00")
 		c := anOrder(t, "C", "2026-03-28T22:00:00Z", "80.00")
@@ -120,7 +123,8 @@ func TestCancellationWithRefund(t *testing.T) {
 
 func TestLeftOut(t *testing.T) {
 	t.Parallel()
-	grouptest.Each(t, analytics.Group, func(t *testing.T, k *grouptest.Kit) {
+	grouptest.Each(t, analytics.Group, func(k *grouptest.Kit) {
+		t := k.T
 		test := anOrder(t, "test", "2026-03-14T11:20:00Z", "100")
 		e := test.PlacedEvent()
 		e.Test = true

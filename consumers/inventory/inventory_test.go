@@ -23,7 +23,7 @@ import (
 var noon = time.Date(2026, 3, 14, 12, 0, 0, 0, time.UTC)
 
 // group has a pool of two warehouses and the given stock: sku@warehouse=on hand.
-func group(t testing.TB, oversell bool, levels ...string) consumer.Group {
+func group(t *testing.T, oversell bool, levels ...string) consumer.Group {
 	t.Helper()
 	g := inventory.Group()
 	cfg, ok := g.Config.(*inventory.Config)
@@ -46,7 +46,7 @@ func anOrder(id string, lines ...grouptest.Line) grouptest.Order {
 	return grouptest.Order{Instance: grouptest.UK(), ID: id, At: noon, Lines: lines}
 }
 
-func handle(t testing.TB, k *grouptest.Kit, e event.Event, fact event.Fact) grouptest.Out {
+func handle(t *testing.T, k *grouptest.Kit, e event.Event, fact event.Fact) grouptest.Out {
 	t.Helper()
 	out, err := k.Handle(t.Context(), e, fact)
 	if err != nil {
@@ -77,20 +77,22 @@ func said(out grouptest.Out) []string {
 	return all
 }
 
-func want[T any](t testing.TB, got, want T) {
+func want[T any](t *testing.T, got, want T) {
 	t.Helper()
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("-want +got\n%s", diff)
 	}
 }
 
-func levels(t testing.TB, k *grouptest.Kit) []string {
+func levels(t *testing.T, k *grouptest.Kit) []string {
+	t.Helper()
 	return k.Query(t, `SELECT sku, warehouse, on_hand, reserved, available FROM inventory_levels_view ORDER BY sku, warehouse`)
 }
 
 func TestPlaced_reservesPerLine(t *testing.T) {
 	t.Parallel()
-	grouptest.Each(t, func() consumer.Group { return group(t, false, "A@wms/east=5", "A@wms/west=3", "B@wms/east=1") }, func(t *testing.T, k *grouptest.Kit) {
+	grouptest.Each(t, func() consumer.Group { return group(t, false, "A@wms/east=5", "A@wms/west=3", "B@wms/east=1") }, func(k *grouptest.Kit) {
+		t := k.T
 		o := anOrder("1",
 			grouptest.Line{ID: "a", SKU: "A", Quantity: "3", Price: "1"},
 			grouptest.Line{ID: "b", SKU: "B", Quantity: "2", Price: "1"},
@@ -116,7 +118,8 @@ func TestPlaced_reservesPerLine(t *testing.T) {
 
 func TestPlaced_once(t *testing.T) {
 	t.Parallel()
-	grouptest.Each(t, func() consumer.Group { return group(t, false, "A@wms/east=5") }, func(t *testing.T, k *grouptest.Kit) {
+	grouptest.Each(t, func() consumer.Group { return group(t, false, "A@wms/east=5") }, func(k *grouptest.Kit) {
+		t := k.T
 		o := anOrder("1", grouptest.Line{ID: "a", SKU: "A", Quantity: "3", Price: "1"})
 		handle(t, k, o.PlacedEvent(), o.Placed())
 		again := o.PlacedEvent()
@@ -128,7 +131,8 @@ func TestPlaced_once(t *testing.T) {
 
 func TestPlaced_oversell(t *testing.T) {
 	t.Parallel()
-	grouptest.Each(t, func() consumer.Group { return group(t, true, "A@wms/west=1") }, func(t *testing.T, k *grouptest.Kit) {
+	grouptest.Each(t, func() consumer.Group { return group(t, true, "A@wms/west=1") }, func(k *grouptest.Kit) {
+		t := k.T
 		o := anOrder("1", grouptest.Line{ID: "a", SKU: "A", Quantity: "3", Price: "1"})
 		out := handle(t, k, o.PlacedEvent(), o.Placed())
 		want(t, said(out), []string{"reserved a 2 wms/east", "reserved a 1 wms/west"})
@@ -144,7 +148,8 @@ func TestPlaced_oversell(t *testing.T) {
 
 func TestPlaced_testOrder(t *testing.T) {
 	t.Parallel()
-	grouptest.Each(t, func() consumer.Group { return group(t, false, "A@wms/east=5") }, func(t *testing.T, k *grouptest.Kit) {
+	grouptest.Each(t, func() consumer.Group { return group(t, false, "A@wms/east=5") }, func(k *grouptest.Kit) {
+		t := k.T
 		o := anOrder("1", grouptest.Line{ID: "a", SKU: "A", Quantity: "3", Price: "1"})
 		e := o.PlacedEvent()
 		e.Test = true
@@ -165,7 +170,8 @@ func TestNoPool_isShortage(t *testing.T) {
 
 func TestCancellationWithRefund_releasesOnce(t *testing.T) {
 	t.Parallel()
-	grouptest.Each(t, func() consumer.Group { return group(t, false, "A@wms/east=5") }, func(t *testing.T, k *grouptest.Kit) {
+	grouptest.Each(t, func() consumer.Group { return group(t, false, "A@wms/east=5") }, func(k *grouptest.Kit) {
+		t := k.T
 		o := anOrder("1", grouptest.Line{ID: "a", SKU: "A", Quantity: "3", Price: "1"})
 		handle(t, k, o.PlacedEvent(), o.Placed())
 		re, r := o.Refund("r1", "3", noon.Add(time.Hour), grouptest.Refunded{ID: "a", Quantity: "2", Net: "2", Restock: refund.IssuedV1RestockCancel})

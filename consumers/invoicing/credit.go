@@ -10,7 +10,7 @@ import (
 	"github.com/eventspine/spine/pkg/event"
 	"github.com/eventspine/spine/pkg/money"
 	"github.com/eventspine/spine/schemas/common"
-	"github.com/eventspine/spine/schemas/credit-note"
+	creditnote "github.com/eventspine/spine/schemas/credit-note"
 	"github.com/eventspine/spine/schemas/refund"
 )
 
@@ -173,7 +173,7 @@ func (d *document) creditOf(ws []withdrawal) credited {
 		delete(gone.lines, *p.Line.Origin)
 		gross := smaller(p.Gross, larger(d.cancelledValue(p, ws), r.refund).Add(r.returned))
 		c.Lines[i] = d.share(p.amounts, gross)
-		left = left.plus(p.amounts.minus(c.Lines[i]))
+		left = left.plus(p.minus(c.Lines[i]))
 		other = other.Add(beyond(r.refund.Add(r.returned), p.Gross))
 	}
 	for _, r := range gone.lines { // lines that the invoice doesn't know, of an edit

@@ -84,7 +84,7 @@ import (
 	"github.com/eventspine/spine/pkg/event"
 	"github.com/eventspine/spine/pkg/money"
 	"github.com/eventspine/spine/schemas/common"
-	"github.com/eventspine/spine/schemas/credit-note"
+	creditnote "github.com/eventspine/spine/schemas/credit-note"
 	"github.com/eventspine/spine/schemas/invoice"
 	"github.com/eventspine/spine/schemas/order"
 	"github.com/eventspine/spine/schemas/payment"
@@ -174,7 +174,7 @@ func (h handlers) placed(ctx context.Context, tx consumer.Tx, e event.Of[order.P
 	if doc.Paid, err = paid(ctx, tx, key, doc.Currency); err != nil {
 		return err
 	}
-	if err := insertInvoice(ctx, tx, e.Event, &doc); err != nil {
+	if err := insertInvoice(ctx, tx, &doc); err != nil {
 		return err
 	}
 	if err := tx.Publish(event.New{Fact: doc.fact(), Entity: key, Key: event.Key(source, key), At: e.Data.PlacedAt}); err != nil {

@@ -15,14 +15,14 @@ import (
 	"github.com/eventspine/spine/pkg/consumer"
 	"github.com/eventspine/spine/pkg/event"
 	"github.com/eventspine/spine/pkg/money"
-	"github.com/eventspine/spine/schemas/credit-note"
+	creditnote "github.com/eventspine/spine/schemas/credit-note"
 	"github.com/eventspine/spine/schemas/invoice"
 	"github.com/eventspine/spine/schemas/refund"
 )
 
 var later = time.Date(2026, 3, 20, 9, 0, 0, 0, time.UTC)
 
-func handle(t testing.TB, k *grouptest.Kit, e event.Event, fact event.Fact) grouptest.Out {
+func handle(t *testing.T, k *grouptest.Kit, e event.Event, fact event.Fact) grouptest.Out {
 	t.Helper()
 	out, err := k.Handle(t.Context(), e, fact)
 	if err != nil {
@@ -31,7 +31,7 @@ func handle(t testing.TB, k *grouptest.Kit, e event.Event, fact event.Fact) grou
 	return out
 }
 
-func want[T any](t testing.TB, got, want T) {
+func want[T any](t *testing.T, got, want T) {
 	t.Helper()
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("-want +got\n%s", diff)
@@ -59,13 +59,15 @@ func said(out grouptest.Out) []string {
 	return all
 }
 
-func balances(t testing.TB, k *grouptest.Kit) []string {
+func balances(t *testing.T, k *grouptest.Kit) []string {
+	t.Helper()
 	return k.Query(t, `SELECT number, gross, credited, paid, refunded, open FROM invoicing_balances ORDER BY number`)
 }
 
 func TestPlaced_invoice(t *testing.T) {
 	t.Parallel()
-	grouptest.Each(t, Group, func(t *testing.T, k *grouptest.Kit) {
+	grouptest.Each(t, Group, func(k *grouptest.Kit) {
+		t := k.T
 		o := k09()
 		pe, p := o.Payment("p1", "65.73", o.At.Add(time.Minute))
 		handle(t, k, pe, p) // before its order
@@ -90,7 +92,8 @@ func TestPlaced_invoice(t *testing.T) {
 // K15: one unit, then the other; the last takes what the first left.
 func TestRefunds_perUnit(t *testing.T) {
 	t.Parallel()
-	grouptest.Each(t, Group, func(t *testing.T, k *grouptest.Kit) {
+	grouptest.Each(t, Group, func(k *grouptest.Kit) {
+		t := k.T
 		o := k09()
 		handle(t, k, o.PlacedEvent(), o.Placed())
 		e, r := o.Refund("r1", "25.54", later, grouptest.Refunded{ID: "l1", Quantity: "1", Net: "21.28", Tax: "4.26", Restock: refund.IssuedV1RestockReturn})
@@ -131,7 +134,8 @@ func TestCancellationWithRefund(t *testing.T) {
 
 func TestWithdrawals_beforeTheOrder(t *testing.T) {
 	t.Parallel()
-	grouptest.Each(t, Group, func(t *testing.T, k *grouptest.Kit) {
+	grouptest.Each(t, Group, func(k *grouptest.Kit) {
+		t := k.T
 		o := k09()
 		re, r := o.Refund("r1", "5", later)
 		want(t, said(handle(t, k, re, r)), []string{})
@@ -158,7 +162,8 @@ func TestRefund_inAnotherCurrencyIsKept(t *testing.T) {
 
 func TestTestOrders_areLeftOut(t *testing.T) {
 	t.Parallel()
-	grouptest.Each(t, Group, func(t *testing.T, k *grouptest.Kit) {
+	grouptest.Each(t, Group, func(k *grouptest.Kit) {
+		t := k.T
 		o := k09()
 		e := o.PlacedEvent()
 		e.Test = true
@@ -205,7 +210,8 @@ func TestRejections(t *testing.T) {
 // A rollback gives its number back.
 func TestNumbers_haveNoGaps(t *testing.T) {
 	t.Parallel()
-	grouptest.Each(t, Group, func(t *testing.T, k *grouptest.Kit) {
+	grouptest.Each(t, Group, func(k *grouptest.Kit) {
+		t := k.T
 		crash := errors.New("crash")
 		for i := range 6 {
 			o := k09()

@@ -12,7 +12,7 @@ import (
 	"github.com/eventspine/spine/pkg/event"
 	"github.com/eventspine/spine/pkg/money"
 	"github.com/eventspine/spine/schemas/common"
-	"github.com/eventspine/spine/schemas/credit-note"
+	creditnote "github.com/eventspine/spine/schemas/credit-note"
 	"github.com/eventspine/spine/schemas/payment"
 )
 
@@ -77,7 +77,7 @@ func draw(ctx context.Context, db consumer.DB, entity, series string) (number st
 }
 
 // insertInvoice numbers and stores an invoice.
-func insertInvoice(ctx context.Context, db consumer.DB, e event.Event, d *document) error {
+func insertInvoice(ctx context.Context, db consumer.DB, d *document) error {
 	key := orderKey(d.Order)
 	customer, err := json.Marshal(d.Customer)
 	if err != nil {

@@ -29,7 +29,7 @@ var update = flag.Bool("update", false, "write the golden files")
 
 var later = time.Date(2026, 3, 30, 9, 0, 0, 0, time.UTC)
 
-func config(t testing.TB, g consumer.Group) *notifications.Config {
+func config(t *testing.T, g consumer.Group) *notifications.Config {
 	t.Helper()
 	cfg, ok := g.Config.(*notifications.Config)
 	if !ok {
@@ -39,7 +39,7 @@ func config(t testing.TB, g consumer.Group) *notifications.Config {
 }
 
 // group writes mail into a folder of the test.
-func group(t testing.TB, dir string) consumer.Group {
+func group(t *testing.T, dir string) consumer.Group {
 	t.Helper()
 	g := notifications.Group()
 	cfg := config(t, g)
@@ -62,7 +62,7 @@ func anOrder() grouptest.Order {
 	}
 }
 
-func handle(t testing.TB, k *grouptest.Kit, e event.Event, fact event.Fact) grouptest.Out {
+func handle(t *testing.T, k *grouptest.Kit, e event.Event, fact event.Fact) grouptest.Out {
 	t.Helper()
 	out, err := k.Handle(t.Context(), e, fact)
 	if err != nil {
@@ -72,7 +72,7 @@ func handle(t testing.TB, k *grouptest.Kit, e event.Event, fact event.Fact) grou
 }
 
 // leave runs the effects, as the engine does after the commit.
-func leave(t testing.TB, k *grouptest.Kit, out grouptest.Out) []event.Fact {
+func leave(t *testing.T, k *grouptest.Kit, out grouptest.Out) []event.Fact {
 	t.Helper()
 	var facts []event.Fact
 	for _, ef := range out.Effects {
@@ -88,18 +88,19 @@ func leave(t testing.TB, k *grouptest.Kit, out grouptest.Out) []event.Fact {
 	return facts
 }
 
-func messages(t testing.TB, k *grouptest.Kit) []string {
+func messages(t *testing.T, k *grouptest.Kit) []string {
+	t.Helper()
 	return k.Query(t, `SELECT message, status FROM notifications_messages ORDER BY message`)
 }
 
-func want[T any](t testing.TB, got, want T) {
+func want[T any](t *testing.T, got, want T) {
 	t.Helper()
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("-want +got\n%s", diff)
 	}
 }
 
-func files(t testing.TB, dir string) []string {
+func files(t *testing.T, dir string) []string {
 	t.Helper()
 	entries, err := os.ReadDir(filepath.Join(dir, "mail"))
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -113,7 +114,7 @@ func files(t testing.TB, dir string) []string {
 }
 
 // golden compares a mail with its golden file.
-func golden(t testing.TB, dir, name string) {
+func golden(t *testing.T, dir, name string) {
 	t.Helper()
 	got, err := os.ReadFile(filepath.Join(dir, "mail", name))
 	if err != nil {
@@ -168,7 +169,8 @@ func TestMail_golden(t *testing.T) {
 func TestOnce(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	grouptest.Each(t, func() consumer.Group { return group(t, dir) }, func(t *testing.T, k *grouptest.Kit) {
+	grouptest.Each(t, func() consumer.Group { return group(t, dir) }, func(k *grouptest.Kit) {
+		t := k.T
 		o := anOrder()
 		want(t, len(handle(t, k, o.PlacedEvent(), o.Placed()).Effects), 1)
 		again := o.PlacedEvent()
@@ -183,7 +185,8 @@ func TestOnce(t *testing.T) {
 func TestNoMail(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	grouptest.Each(t, func() consumer.Group { return group(t, dir) }, func(t *testing.T, k *grouptest.Kit) {
+	grouptest.Each(t, func() consumer.Group { return group(t, dir) }, func(k *grouptest.Kit) {
+		t := k.T
 		none := func(e event.Event, fact event.Fact) {
 			t.Helper()
 			if out := handle(t, k, e, fact); len(out.Effects) > 0 {
@@ -222,7 +225,8 @@ func TestNoMail(t *testing.T) {
 func TestBeforeTheOrder(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	grouptest.Each(t, func() consumer.Group { return group(t, dir) }, func(t *testing.T, k *grouptest.Kit) {
+	grouptest.Each(t, func() consumer.Group { return group(t, dir) }, func(k *grouptest.Kit) {
+		t := k.T
 		o := anOrder()
 		re, r := o.Refund("r1", "5", later)
 		want(t, len(handle(t, k, re, r).Effects), 0)
@@ -288,7 +292,12 @@ func TestSMTP(t *testing.T) {
 	}
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(l) }()
-	t.Cleanup(func() { _ = srv.Close(); <-served })
+	t.Cleanup(func() {
+		_ = srv.Close()
+		if err := <-served; err != nil && !errors.Is(err, smtp.ErrServerClosed) {
+			t.Error(err)
+		}
+	})
 
 	g := notifications.Group()
 	cfg := config(t, g)
@@ -413,8 +422,14 @@ func FuzzKeys(f *testing.F) {
 func TestAmounts(t *testing.T) {
 	t.Parallel()
 	for _, c := range [][3]string{
-		{"1234567.5", "GBP", "GBP 1,234,567.50"}, {"186.9", "HKD", "HKD 186.90"}, {"1000", "JPY", "JPY 1,000"}, {"3.704", "BHD", "BHD 3.704"},
-		{"-6.45", "GBP", "GBP -6.45"}, {"0.0035", "GBP", "GBP 0.0035"}, {"100", "EUR", "EUR 100.00"}, {"0", "EUR", "EUR 0.00"},
+		{"1234567.5", "GBP", "GBP 1,234,567.50"},
+		{"186.9", "HKD", "HKD 186.90"},
+		{"1000", "JPY", "JPY 1,000"},
+		{"3.704", "BHD", "BHD 3.704"},
+		{"-6.45", "GBP", "GBP -6.45"},
+		{"0.0035", "GBP", "GBP 0.0035"},
+		{"100", "EUR", "EUR 100.00"},
+		{"0", "EUR", "EUR 0.00"},
 	} {
 		want(t, notifications.Amount(grouptest.D(c[0]), c[1]), c[2])
 	}

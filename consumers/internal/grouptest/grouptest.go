@@ -32,7 +32,8 @@ type Kit struct {
 	Group    consumer.Group
 	DB       *sql.DB
 	Postgres bool
-	name     string // of the connections to PostgreSQL
+	T        *testing.T // of the test that Each runs
+	name     string     // of the connections to PostgreSQL
 	goose    *goose.Provider
 }
 
@@ -50,17 +51,21 @@ type Effect struct {
 	Cause     event.Event
 }
 
-// Each runs a test on a fresh store of each kind.
-func Each(t *testing.T, group func() consumer.Group, fn func(t *testing.T, k *Kit)) {
+// Each runs a test on a fresh store of each kind; Kit.T is its test.
+func Each(t *testing.T, group func() consumer.Group, fn func(k *Kit)) {
 	t.Helper()
 	t.Run("sqlite", func(t *testing.T) {
 		t.Parallel()
-		fn(t, SQLite(t, group()))
+		k := SQLite(t, group())
+		k.T = t
+		fn(k)
 	})
 	if os.Getenv("SPINE_TEST_POSTGRES") != "" {
 		t.Run("postgres", func(t *testing.T) {
 			t.Parallel()
-			fn(t, Postgres(t, group()))
+			k := Postgres(t, group())
+			k.T = t
+			fn(k)
 		})
 	}
 }
@@ -85,7 +90,7 @@ func Postgres(tb testing.TB, g consumer.Group) *Kit {
 	if server == "" {
 		tb.Skip("needs PostgreSQL: set SPINE_TEST_POSTGRES")
 	}
-	ctx := context.Background() // the schema is dropped after the test's own context ended
+	ctx := context.WithoutCancel(tb.Context()) // the schema is dropped after the test's own context ended
 	schema := "t_" + strings.ToLower(rand.Text())
 	admin, err := sql.Open("pgx", server)
 	if err != nil {
@@ -117,16 +122,16 @@ func Postgres(tb testing.TB, g consumer.Group) *Kit {
 }
 
 // AwaitBlocked waits until a transaction of this kit waits for another one's lock.
-func (k *Kit) AwaitBlocked(t testing.TB) {
-	t.Helper()
+func (k *Kit) AwaitBlocked(tb testing.TB) {
+	tb.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	deadline := time.After(10 * time.Second)
 	for {
 		var n int
-		if err := k.DB.QueryRowContext(context.Background(), `SELECT COUNT(*) FROM pg_stat_activity
+		if err := k.DB.QueryRowContext(tb.Context(), `SELECT COUNT(*) FROM pg_stat_activity
 			WHERE application_name = $1 AND wait_event_type = 'Lock'`, k.name).Scan(&n); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		if n > 0 {
 			return
@@ -134,7 +139,7 @@ func (k *Kit) AwaitBlocked(t testing.TB) {
 		select {
 		case <-tick.C:
 		case <-deadline:
-			t.Fatal("nobody waits for a lock")
+			tb.Fatal("nobody waits for a lock")
 		}
 	}
 }
@@ -145,7 +150,7 @@ func migrate(tb testing.TB, k *Kit, dialect goose.Dialect) *Kit {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	if _, err := p.Up(context.Background()); err != nil {
+	if _, err := p.Up(tb.Context()); err != nil {
 		tb.Fatal(err)
 	}
 	k.goose = p
@@ -153,42 +158,42 @@ func migrate(tb testing.TB, k *Kit, dialect goose.Dialect) *Kit {
 }
 
 // Down takes the migrations back.
-func (k *Kit) Down(t testing.TB) {
-	t.Helper()
-	if _, err := k.goose.DownTo(context.Background(), 0); err != nil {
-		t.Fatal(err)
+func (k *Kit) Down(tb testing.TB) {
+	tb.Helper()
+	if _, err := k.goose.DownTo(tb.Context(), 0); err != nil {
+		tb.Fatal(err)
 	}
 }
 
 // Tables names the tables of the group, with that of its migrations.
-func (k *Kit) Tables(t testing.TB) []string {
-	t.Helper()
+func (k *Kit) Tables(tb testing.TB) []string {
+	tb.Helper()
 	query := `SELECT name FROM sqlite_master WHERE type = 'table' AND name LIKE $1 || '%' ORDER BY name`
 	if k.Postgres {
 		query = `SELECT table_name FROM information_schema.tables WHERE table_schema = current_schema() AND table_type = 'BASE TABLE' AND table_name LIKE $1 || '%' ORDER BY table_name`
 	}
-	return k.Query(t, query, k.Group.Name+"_")
+	return k.Query(tb, query, k.Group.Name+"_")
 }
 
 // Reset empties the tables of a SQLite kit: cheaper than a new one.
-func (k *Kit) Reset(t testing.TB) {
-	t.Helper()
-	err := k.InTx(context.Background(), func(tx *sql.Tx) error {
-		if _, err := tx.ExecContext(context.Background(), `PRAGMA defer_foreign_keys = ON`); err != nil {
+func (k *Kit) Reset(tb testing.TB) {
+	tb.Helper()
+	err := k.InTx(tb.Context(), func(tx *sql.Tx) error {
+		if _, err := tx.ExecContext(tb.Context(), `PRAGMA defer_foreign_keys = ON`); err != nil {
 			return err
 		}
-		for _, table := range k.Tables(t) {
+		for _, table := range k.Tables(tb) {
 			if table == k.Group.Name+"_goose" {
 				continue
 			}
-			if _, err := tx.ExecContext(context.Background(), `DELETE FROM `+table); err != nil {
+			if _, err := tx.ExecContext(tb.Context(), `DELETE FROM `+table); err != nil { //nolint:gosec // the database's own names
 				return err
 			}
 		}
 		return nil
 	})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 }
 
@@ -269,16 +274,16 @@ func (k *Kit) Do(ctx context.Context, ef Effect) error {
 }
 
 // Query reads rows as text, columns joined by a bar.
-func (k *Kit) Query(t testing.TB, query string, args ...any) []string {
-	t.Helper()
-	rows, err := k.DB.QueryContext(context.Background(), query, args...)
+func (k *Kit) Query(tb testing.TB, query string, args ...any) []string {
+	tb.Helper()
+	rows, err := k.DB.QueryContext(tb.Context(), query, args...)
 	if err != nil {
-		t.Fatalf("%s: %v", query, err)
+		tb.Fatalf("%s: %v", query, err)
 	}
 	defer func() { _ = rows.Close() }()
 	cols, err := rows.Columns()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	all := []string{}
 	for rows.Next() {
@@ -287,7 +292,7 @@ func (k *Kit) Query(t testing.TB, query string, args ...any) []string {
 			into[i] = &values[i]
 		}
 		if err := rows.Scan(into...); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		texts := make([]string, len(cols))
 		for i, v := range values {
@@ -296,7 +301,7 @@ func (k *Kit) Query(t testing.TB, query string, args ...any) []string {
 		all = append(all, strings.Join(texts, "|"))
 	}
 	if err := rows.Err(); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return all
 }
