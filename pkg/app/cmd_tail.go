@@ -70,7 +70,7 @@ times such as @-2h:@-1h, @2026-03-14, @2026-03-14T11:20:00Z.`,
 	}
 	f := cmd.Flags()
 	f.BoolVarP(&follow, "follow", "f", false, "go on with what comes")
-	f.IntVarP(&n, "num", "n", 0, "that many events: the last ones, or the first ones from --offset (default 10; 0 with --offset or -f = all)")
+	f.IntVarP(&n, "num", "n", 0, "that many events: the last ones, or the first ones from --offset (default 10; with -f none, with --offset all)")
 	f.StringVar(&offset, "offset", "", "where to begin and end")
 	f.StringVar(&key, "key", "", "events of this record key only")
 	f.StringVarP(&format, "output", "o", "pretty", "output: pretty, json or raw (value bytes)")
@@ -158,11 +158,7 @@ func (t *tailing) run(ctx context.Context, o tap.Options, n int, offset string) 
 			return nil
 		})
 	case o.Follow:
-		o.Window = tap.New()
-		if n > 0 {
-			o.Window = tap.Last(int64(n))
-		}
-		return tap.Read(ctx, o, show)
+		return tap.Follow(ctx, o, max(n, 0), show)
 	default:
 		if n <= 0 {
 			n = 10

@@ -21,6 +21,8 @@ type Options struct {
 	// Resolved is told once per partition which offsets the window means, to excluded;
 	// nil = nobody asks. With Follow and no end, to is -1.
 	Resolved func(topic string, partition int32, from, to int64)
+
+	begin map[string]map[int32]int64 // where to begin, in place of the window; unset partitions at their start
 }
 
 // partition is what is to be read of one partition.
@@ -140,9 +142,11 @@ func resolve(ctx context.Context, adm *kadm.Client, o Options) ([]partition, err
 	if err != nil {
 		return nil, fmt.Errorf("listing offsets: %w", err)
 	}
-	from, err := o.Window.from.offsets(ctx, adm, o.Topics, starts, ends)
-	if err != nil {
-		return nil, err
+	from := o.begin
+	if from == nil {
+		if from, err = o.Window.from.offsets(ctx, adm, o.Topics, starts, ends); err != nil {
+			return nil, err
+		}
 	}
 	to := map[string]map[int32]int64{}
 	if o.Window.bounded {

@@ -105,6 +105,34 @@ func TestRead_followEndsWithTheContext(t *testing.T) {
 	}
 }
 
+// Follow shows the last records of all partitions, then each that comes, once.
+func TestFollow(t *testing.T) {
+	t.Parallel()
+	opts, begin := setup(t)
+	cl, err := kgo.NewClient(append(opts, kgo.RecordPartitioner(kgo.ManualPartitioner()))...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cl.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var got []string
+	err = tap.Follow(ctx, tap.Options{Client: opts, Topics: []string{"t"}}, 3, func(r *kgo.Record) error {
+		got = append(got, string(r.Value))
+		switch len(got) {
+		case 3, 4: // the next one comes while it is followed
+			next := &kgo.Record{Topic: "t", Partition: int32(len(got) % 2), Value: []byte("new"), Timestamp: begin.Add(time.Hour)}
+			return cl.ProduceSync(ctx, next).FirstErr()
+		case 5:
+			cancel()
+		}
+		return nil
+	})
+	if d := cmp.Diff([]string{"17", "18", "19", "new", "new"}, got); err != nil || d != "" {
+		t.Errorf("%v %s", err, d)
+	}
+}
+
 func TestParseWindow_refused(t *testing.T) {
 	t.Parallel()
 	for _, bad := range []string{"", "x", "1:2:3", "@", "@2h", "-", "1.5", "@-2h:yesterday"} {
