@@ -194,3 +194,14 @@ func TestDraft_duties(t *testing.T) {
 		t.Errorf("duties on top: %+v, %v", doc.Lines, err)
 	}
 }
+
+// The rate to the shop's books is the one that the order implies.
+func TestDraft_otherCurrency(t *testing.T) {
+	t.Parallel()
+	o := k09().Placed()
+	o.ShopCurrency, o.ShopTotals.GrandTotal = "USD", d("71.23")
+	doc, err := draft(o, grouptest.UK())
+	if err != nil || doc.BaseCurrency != "USD" || doc.FxToBase.String() != "1.0836756428" {
+		t.Errorf("got %s at %s, %v", doc.BaseCurrency, doc.FxToBase, err)
+	}
+}

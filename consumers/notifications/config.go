@@ -6,16 +6,51 @@ import (
 	"net"
 	"net/mail"
 	"net/url"
+	"os"
 	"strconv"
 	"strings"
 )
 
 // Config is groups.notifications of the configuration.
 type Config struct {
-	Mail     string `yaml:"mail"`     // smtp://host:port, smtps://host:port or dir:PATH
-	From     string `yaml:"from"`     // sender of all mail
-	User     string `yaml:"user"`     // for SMTP; "" = none
-	Password string `yaml:"password"` // env:NAME or file:PATH
+	Mail     string `yaml:"mail"` // smtp://host:port, smtps://host:port or dir:PATH
+	From     string `yaml:"from"` // sender of all mail
+	User     string `yaml:"user"` // for SMTP; "" = none
+	Password Secret `yaml:"password"`
+}
+
+// Secret is a reference to a secret, env:NAME or file:PATH, never the secret itself.
+type Secret string
+
+// UnmarshalText refuses a secret in clear.
+func (s *Secret) UnmarshalText(text []byte) error {
+	if kind, name, ok := strings.Cut(string(text), ":"); len(text) > 0 && (!ok || name == "" || (kind != "env" && kind != "file")) {
+		return errors.New("a secret stands here in clear: put it into the environment or a file, and write env:NAME or file:PATH")
+	}
+	*s = Secret(text)
+	return nil
+}
+
+// read is the secret itself. One line break at the end of a file is not part of it.
+func (s Secret) read() (string, error) {
+	kind, name, _ := strings.Cut(string(s), ":")
+	var value string
+	switch kind {
+	case "":
+		return "", nil
+	case "env":
+		value = os.Getenv(name)
+	case "file":
+		b, err := os.ReadFile(name)
+		if err != nil {
+			return "", fmt.Errorf("reading the password: %w", err)
+		}
+		value = strings.TrimSuffix(strings.TrimSuffix(string(b), "\n"), "\r")
+	}
+	if value == "" {
+		return "", fmt.Errorf("reading the password: %s is empty", s)
+	}
+	return value, nil
 }
 
 // Defaults keeps mail in files below the data folder.

@@ -201,9 +201,15 @@ func (m *mailer) deliver(ctx context.Context, r route, msg *gomail.Msg) (reason 
 		opts = append(opts, gomail.WithSSL())
 	}
 	if m.cfg.User != "" {
-		opts = append(opts, gomail.WithUsername(m.cfg.User), gomail.WithPassword(m.cfg.Password), gomail.WithSMTPAuth(gomail.SMTPAuthAutoDiscover))
-		if !r.local() {
-			opts = append(opts, gomail.WithTLSPolicy(gomail.TLSMandatory))
+		password, err := m.cfg.Password.read()
+		if err != nil {
+			return "", consumer.Unavailable("smtp", err) // until somebody sets it
+		}
+		opts = append(opts, gomail.WithUsername(m.cfg.User), gomail.WithPassword(password))
+		if r.local() {
+			opts = append(opts, gomail.WithSMTPAuth(gomail.SMTPAuthPlainNoEnc))
+		} else {
+			opts = append(opts, gomail.WithSMTPAuth(gomail.SMTPAuthAutoDiscover), gomail.WithTLSPolicy(gomail.TLSMandatory))
 		}
 	}
 	client, err := gomail.NewClient(r.host, opts...)

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/emersion/go-sasl"
 	"github.com/emersion/go-smtp"
 	"github.com/google/go-cmp/cmp"
 
@@ -257,9 +258,21 @@ type catcher struct {
 }
 
 func (c *catcher) NewSession(*smtp.Conn) (smtp.Session, error) { return c, nil }
-func (c *catcher) Mail(string, *smtp.MailOptions) error        { return nil }
-func (c *catcher) Reset()                                      {}
-func (c *catcher) Logout() error                               { return nil }
+func (c *catcher) AuthMechanisms() []string                    { return []string{sasl.Plain} }
+
+// Auth takes the password that the test keeps in a file.
+func (c *catcher) Auth(string) (sasl.Server, error) {
+	return sasl.NewPlainServer(func(_, user, password string) error {
+		if user != "shop" || password != "open sesame" {
+			return smtp.ErrAuthFailed
+		}
+		return nil
+	}), nil
+}
+
+func (c *catcher) Mail(string, *smtp.MailOptions) error { return nil }
+func (c *catcher) Reset()                               {}
+func (c *catcher) Logout() error                        { return nil }
 
 func (c *catcher) Rcpt(string, *smtp.RcptOptions) error {
 	c.mu.Lock()
@@ -290,6 +303,7 @@ func TestSMTP(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	srv.AllowInsecureAuth = true // it listens on this machine
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(l) }()
 	t.Cleanup(func() {
@@ -301,12 +315,30 @@ func TestSMTP(t *testing.T) {
 
 	g := notifications.Group()
 	cfg := config(t, g)
-	cfg.Mail, cfg.From = "smtp://"+l.Addr().String(), "shop@example.com"
-	if err := cfg.Validate(); err != nil {
+	cfg.Mail, cfg.From, cfg.User = "smtp://"+l.Addr().String(), "shop@example.com", "shop"
+	secret := filepath.Join(t.TempDir(), "password")
+	if err := errors.Join(cfg.Password.UnmarshalText([]byte("file:"+secret)), cfg.Validate()); err != nil {
 		t.Fatal(err)
 	}
 	k := grouptest.SQLite(t, g)
 	o := anOrder()
+	for _, password := range []string{"", "wrong"} { // our trouble, not that of the mail
+		if err := os.WriteFile(secret, []byte(password), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		out, err := k.Handle(t.Context(), o.PlacedEvent(), o.Placed())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var away *consumer.UnavailableError
+		if err := k.Do(t.Context(), out.Effects[0]); !errors.As(err, &away) {
+			t.Errorf("password %q: got %v, want unavailable", password, err)
+		}
+		k.Reset(t)
+	}
+	if err := os.WriteFile(secret, []byte("open sesame\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	facts := leave(t, k, handle(t, k, o.PlacedEvent(), o.Placed()))
 	if sent, ok := facts[0].(notification.SentV1); !ok || sent.Provider != "smtp" {
 		t.Errorf("got %+v", facts)
@@ -380,7 +412,7 @@ func TestConfig(t *testing.T) {
 	}{
 		"folder":            {notifications.Config{Mail: "dir:x", From: "a@b.c"}, ""},
 		"smtp":              {notifications.Config{Mail: "smtp://127.0.0.1:2525", From: "a@b.c"}, ""},
-		"smtps":             {notifications.Config{Mail: "smtps://mail.example.com", From: "A <a@b.c>", User: "u", Password: "p"}, ""},
+		"smtps":             {notifications.Config{Mail: "smtps://mail.example.com", From: "A <a@b.c>", User: "u", Password: "env:P"}, ""},
 		"no sender":         {notifications.Config{Mail: "dir:x"}, `from ""`},
 		"nowhere":           {notifications.Config{From: "a@b.c"}, "want smtp://host:port"},
 		"http":              {notifications.Config{Mail: "http://x", From: "a@b.c"}, "want smtp://host:port"},
@@ -394,6 +426,16 @@ func TestConfig(t *testing.T) {
 		err := c.cfg.Validate()
 		if (c.want == "") != (err == nil) || (err != nil && !strings.Contains(err.Error(), c.want)) {
 			t.Errorf("%s: got %v, want %q", name, err, c.want)
+		}
+	}
+}
+
+func TestSecret_inClearIsRefused(t *testing.T) {
+	t.Parallel()
+	for text, good := range map[string]bool{"": true, "env:X": true, "file:/x": true, "hunter2": false, "env:": false, "other:x": false} {
+		var s notifications.Secret
+		if err := s.UnmarshalText([]byte(text)); (err == nil) != good {
+			t.Errorf("%q: got %v", text, err)
 		}
 	}
 }
