@@ -2,11 +2,9 @@ package schema
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
-	"reflect"
 	"slices"
 
 	"github.com/twmb/franz-go/pkg/sr"
@@ -197,13 +195,6 @@ func List(ctx context.Context, cl *sr.Client, set *Set) ([]Registered, error) {
 		}
 	}
 	return out, nil
-}
-
-// same compares texts as JSON values: Apicurio 3.3 answers with the members of
-// fields in another order.
-func same(a, b string) bool {
-	var x, y any
-	return json.Unmarshal([]byte(a), &x) == nil && json.Unmarshal([]byte(b), &y) == nil && reflect.DeepEqual(x, y)
 }
 
 func reasons(found []Finding) []string {

@@ -98,6 +98,25 @@ func TestRegister(t *testing.T) {
 	}
 }
 
+// Apicurio answers with the text that came first, where others say the same with more
+// or fewer namespaces.
+func TestRegister_otherWords(t *testing.T) {
+	t.Parallel()
+	cl, name := registry(t), noun(t)
+	nested := func(space string) string {
+		return `{"name":"a","type":{"type":"record","name":"Pair","namespace":"spine.common","doc":"A pair.","fields":[` +
+			`{"name":"one","type":{"type":"record","name":"Part",` + space + `"doc":"A part.","fields":[{"name":"n","type":"long","doc":"A number.","pii":"none"}]},"doc":"One part.","pii":"none"},` +
+			`{"name":"other","type":["null","Part"],"default":null,"doc":"Another part.","pii":"none"}]},"doc":"A pair of parts.","pii":"none"}`
+	}
+	first, second := facts(t, name, nested("")), facts(t, name, nested(`"namespace":"spine.common",`))
+	for _, set := range []*schema.Set{first, second, first} {
+		done, err := schema.Register(t.Context(), cl, set)
+		if err != nil || done[0].Version != 1 {
+			t.Errorf("registered %+v, %v; want version 1", done, err)
+		}
+	}
+}
+
 func listed(t *testing.T, cl *sr.Client, set *schema.Set) []schema.Registered {
 	t.Helper()
 	all, err := schema.List(t.Context(), cl, set)
