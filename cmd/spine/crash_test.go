@@ -72,7 +72,6 @@ func number(t *testing.T, name string, otherwise int) int {
 type backbone struct {
 	t         *testing.T
 	place     *place
-	binary    string
 	processes []*process
 	rand      *rand.Rand
 	killed    int
@@ -90,7 +89,7 @@ func newBackbone(t *testing.T, seed uint64) *backbone {
 	for _, s := range shops {
 		p.groups += "      " + s.Instance.Name + ": {warehouses: [" + s.Instance.Warehouses[0] + "]}\n"
 	}
-	b := &backbone{t: t, place: p, binary: build(t), rand: rand.New(rand.NewPCG(seed, 1))}
+	b := &backbone{t: t, place: p, rand: rand.New(rand.NewPCG(seed, 1))}
 	if !realParts() {
 		p.configure(t)
 		b.processes = []*process{{name: "dev", args: p.devArgs(), ops: p.ops}}
@@ -140,7 +139,7 @@ func stockFile(t *testing.T, dir string, shops []producer.Shop, skus []string) s
 
 func (b *backbone) startAll() {
 	for _, p := range b.processes {
-		p.start(b.t, b.binary, b.place.dir)
+		p.start(b.t, b.place.dir)
 	}
 }
 
@@ -258,5 +257,5 @@ func (b *backbone) kill(victim int, after time.Duration) {
 		b.t.Fatalf("%s ended by itself:\n%s", p.name, p.lastWords())
 	}
 	b.killed++
-	p.start(b.t, b.binary, b.place.dir)
+	p.start(b.t, b.place.dir)
 }

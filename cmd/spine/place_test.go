@@ -298,7 +298,9 @@ func (p *place) store(t *testing.T) *once.DB {
 	return db
 }
 
-func (p *place) client() []kgo.Opt { return []kgo.Opt{kgo.SeedBrokers(strings.Split(p.brokers, ",")...)} }
+func (p *place) client() []kgo.Opt {
+	return []kgo.Opt{kgo.SeedBrokers(strings.Split(p.brokers, ",")...)}
+}
 
 func (p *place) registryClient(t *testing.T) *sr.Client {
 	t.Helper()

@@ -11,17 +11,6 @@ import (
 	"time"
 )
 
-// build makes the real binary, once per test that kills it.
-func build(t *testing.T) string {
-	t.Helper()
-	file := filepath.Join(t.TempDir(), "spine")
-	out, err := exec.CommandContext(t.Context(), "go", "build", "-o", file, ".").CombinedOutput()
-	if err != nil {
-		t.Fatalf("building the binary: %v\n%s", err, out)
-	}
-	return file
-}
-
 // process is a role, or several, as a process that can be killed at any moment.
 type process struct {
 	name  string
@@ -33,8 +22,12 @@ type process struct {
 }
 
 // start begins a life. The process dies with the test at the latest.
-func (p *process) start(t *testing.T, binary, dir string) {
+func (p *process) start(t *testing.T, dir string) {
 	t.Helper()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
 	if p.log == nil {
 		log, err := os.Create(filepath.Join(dir, p.name+".log"))
 		if err != nil {
@@ -49,7 +42,8 @@ func (p *process) start(t *testing.T, binary, dir string) {
 			}
 		})
 	}
-	p.cmd = exec.Command(binary, p.args...) //nolint:noctx // it is killed, not cancelled
+	p.cmd = exec.Command(exe, p.args...) //nolint:noctx // it is killed, not cancelled
+	p.cmd.Args[0] = "spine"              // called so, the test binary is spine
 	p.cmd.Dir, p.cmd.Stderr = dir, p.log
 	p.cmd.Env = append(os.Environ(), "SPINE_CONFIG=") // the command line says it all
 	if err := p.cmd.Start(); err != nil {
