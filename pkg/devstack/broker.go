@@ -213,7 +213,7 @@ func (l brokerLog) Logf(level kfake.LogLevel, format string, args ...any) {
 	case kfake.LogLevelWarn:
 		to = slog.LevelWarn
 	}
-	ctx := context.Background() // kfake hands none
+	ctx := context.Background() //nolint:forbidigo // kfake hands none
 	if l.log.Enabled(ctx, to) {
 		l.log.Log(ctx, to, "embedded broker", "detail", fmt.Sprintf(format, args...))
 	}

@@ -102,7 +102,7 @@ func (s *Stack) Cluster() *kfake.Cluster { return s.cluster }
 func (s *Stack) Close() error {
 	var errs []error
 	if s.server != nil {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second) //nolint:forbidigo // Close must end, whatever became of the caller's context
 		defer cancel()
 		if err := s.server.Shutdown(ctx); err != nil {
 			errs = append(errs, fmt.Errorf("stopping the registry: %w", err), s.server.Close())

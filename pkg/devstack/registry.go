@@ -86,7 +86,7 @@ func openRegistry(path string, check Check) (*registry, error) {
 	if path == "" {
 		return r, nil
 	}
-	raw, err := os.ReadFile(path) //nolint:gosec // within the caller's own data folder
+	raw, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return r, nil
 	}

@@ -18,7 +18,7 @@ import (
 )
 
 // sameFields is a check that refuses every change, and says what it was asked.
-func refuseAll(level, newText string, old []string) []string {
+func refuseAll(level, _ string, old []string) []string {
 	reasons := []string{"level " + level}
 	for range old {
 		reasons = append(reasons, "an older version differs")

@@ -115,7 +115,7 @@ func MakePlan(ctx context.Context, admin *kadm.Client, want []Spec, o Options) (
 func (p Plan) compare(s Spec, actual kadm.TopicDetail, configs map[string]kadm.Config) []Change {
 	want := p.settings(s)
 	if configs == nil {
-		c := Change{Topic: s.Name, Action: Create, partitions: int32(s.Partitions), replicas: int16(p.ReplicationFactor)} //nolint:gosec // both are validated small
+		c := Change{Topic: s.Name, Action: Create, partitions: int32(s.Partitions), replicas: int16(p.ReplicationFactor)}
 		c.Diffs = append(c.Diffs, Diff{Setting: "partitions", Declared: strconv.Itoa(s.Partitions)},
 			Diff{Setting: "replication.factor", Declared: strconv.Itoa(p.ReplicationFactor)})
 		for _, k := range slices.Sorted(maps.Keys(want)) {

@@ -74,11 +74,11 @@ func TestLoad(t *testing.T) {
 func TestLoadRefuses(t *testing.T) {
 	t.Parallel()
 	const file = "commerce.order.events.yaml"
-	change := func(old, new string) map[string]string {
-		if !strings.Contains(good, old) {
-			panic("the change does not apply: " + old)
+	change := func(before, after string) map[string]string {
+		if !strings.Contains(good, before) {
+			panic("the change does not apply: " + before)
 		}
-		return map[string]string{file: strings.Replace(good, old, new, 1)}
+		return map[string]string{file: strings.Replace(good, before, after, 1)}
 	}
 	for name, c := range map[string]struct {
 		files map[string]string

@@ -126,7 +126,7 @@ func (s *server) run(ctx context.Context) error {
 	go func() {
 		opsDone <- intake.Serve(opsCtx, ops, telemetry.Handler(s.metrics, s.ready, s.Log), time.Second, s.Log)
 	}()
-	if s.Options.Ready != nil {
+	if s.Ready != nil {
 		all.Go(func() error { s.announce(ctx); return nil })
 	}
 	err = all.Wait()
@@ -145,7 +145,7 @@ func (s *server) announce(ctx context.Context) {
 		case <-tick.C:
 		}
 	}
-	s.Options.Ready(s.addresses)
+	s.Ready(s.addresses)
 }
 
 func (s *server) pingRegistry(ctx context.Context) error {

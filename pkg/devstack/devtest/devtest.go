@@ -43,9 +43,9 @@ func InDir(dir string) Option { return func(o *devstack.Options) { o.Dir = dir }
 
 // Parts returns parts that are this test's own, or the real ones. They are closed
 // or cleaned up with the test.
-func Parts(t testing.TB, opts ...Option) Set {
-	t.Helper()
-	p := Set{RegistryURL: os.Getenv("SPINE_TEST_REGISTRY"), DatabaseURL: Database(t)}
+func Parts(tb testing.TB, opts ...Option) Set {
+	tb.Helper()
+	p := Set{RegistryURL: os.Getenv("SPINE_TEST_REGISTRY"), DatabaseURL: Database(tb)}
 	if b := os.Getenv("SPINE_TEST_BROKERS"); b != "" {
 		p.Brokers, p.Real = strings.Split(b, ","), true
 	}
@@ -56,13 +56,13 @@ func Parts(t testing.TB, opts ...Option) Set {
 	for _, opt := range opts {
 		opt(&o)
 	}
-	stack, err := devstack.Start(t.Context(), o)
+	stack, err := devstack.Start(tb.Context(), o)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		if err := stack.Close(); err != nil {
-			t.Errorf("closing the embedded parts: %v", err)
+			tb.Errorf("closing the embedded parts: %v", err)
 		}
 	})
 	if !p.Real {
@@ -77,83 +77,83 @@ func Parts(t testing.TB, opts ...Option) Set {
 // Database returns the URL of an empty database of this test's own: an SQLite file
 // that does not exist yet, or a fresh schema of the PostgreSQL at
 // SPINE_TEST_POSTGRES, dropped with the test.
-func Database(t testing.TB) string {
-	t.Helper()
+func Database(tb testing.TB) string {
+	tb.Helper()
 	base := os.Getenv("SPINE_TEST_POSTGRES")
 	if base == "" {
-		return "sqlite:" + filepath.Join(t.TempDir(), "spine.db")
+		return "sqlite:" + filepath.Join(tb.TempDir(), "spine.db")
 	}
 	u, err := url.Parse(base)
 	if err != nil {
-		t.Fatalf("SPINE_TEST_POSTGRES: %v", err)
+		tb.Fatalf("SPINE_TEST_POSTGRES: %v", err)
 	}
-	name := "t_" + suffix(t)
-	execute(t, base, "CREATE SCHEMA "+pgx.Identifier{name}.Sanitize())
-	t.Cleanup(func() { execute(t, base, "DROP SCHEMA "+pgx.Identifier{name}.Sanitize()+" CASCADE") })
+	name := "t_" + suffix(tb)
+	execute(tb, base, "CREATE SCHEMA "+pgx.Identifier{name}.Sanitize())
+	tb.Cleanup(func() { execute(tb, base, "DROP SCHEMA "+pgx.Identifier{name}.Sanitize()+" CASCADE") })
 	q := u.Query()
 	q.Set("search_path", name)
 	u.RawQuery = q.Encode()
 	return u.String()
 }
 
-func execute(t testing.TB, base, statement string) {
-	t.Helper()
+func execute(tb testing.TB, base, statement string) {
+	tb.Helper()
 	// A cleanup runs after the test's context is done.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(tb.Context()), 30*time.Second)
 	defer cancel()
 	db, err := sql.Open("pgx", base)
 	if err != nil {
-		t.Fatalf("opening PostgreSQL: %v", err)
+		tb.Fatalf("opening PostgreSQL: %v", err)
 	}
 	defer func() { _ = db.Close() }()
 	if _, err := db.ExecContext(ctx, statement); err != nil {
-		t.Fatalf("%s: %v", statement, err)
+		tb.Fatalf("%s: %v", statement, err)
 	}
 }
 
 // Unique is a name that no other test uses: "<prefix>-<random>".
-func Unique(t testing.TB, prefix string) string {
-	t.Helper()
-	return prefix + "-" + suffix(t)
+func Unique(tb testing.TB, prefix string) string {
+	tb.Helper()
+	return prefix + "-" + suffix(tb)
 }
 
-func suffix(t testing.TB) string {
-	t.Helper()
+func suffix(tb testing.TB) string {
+	tb.Helper()
 	var b [6]byte
 	if _, err := rand.Read(b[:]); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return hex.EncodeToString(b[:])
 }
 
 // CreateTopics creates topics with one replica and waits until they have leaders.
 // On real parts they are deleted with the test.
-func (p Set) CreateTopics(t testing.TB, partitions int32, names ...string) {
-	t.Helper()
+func (p Set) CreateTopics(tb testing.TB, partitions int32, names ...string) {
+	tb.Helper()
 	client, err := kgo.NewClient(kgo.SeedBrokers(p.Brokers...))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(client.Close)
+	tb.Cleanup(client.Close)
 	admin := kadm.NewClient(client)
-	made, err := admin.CreateTopics(t.Context(), partitions, 1, nil, names...)
+	made, err := admin.CreateTopics(tb.Context(), partitions, 1, nil, names...)
 	if err == nil {
 		err = made.Error()
 	}
 	if err != nil {
-		t.Fatalf("creating topics: %v", err)
+		tb.Fatalf("creating topics: %v", err)
 	}
 	if p.Real {
-		t.Cleanup(func() {
-			ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 30*time.Second)
+		tb.Cleanup(func() {
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(tb.Context()), 30*time.Second)
 			defer cancel()
 			if _, err := admin.DeleteTopics(ctx, names...); err != nil {
-				t.Logf("deleting topics: %v", err)
+				tb.Logf("deleting topics: %v", err)
 			}
 		})
 	}
-	Eventually(t, 30*time.Second, "topics have leaders", func() bool {
-		found, err := admin.ListTopics(t.Context(), names...)
+	Eventually(tb, 30*time.Second, "topics have leaders", func() bool {
+		found, err := admin.ListTopics(tb.Context(), names...)
 		return err == nil && ready(found, names)
 	})
 }
@@ -175,8 +175,8 @@ func ready(found kadm.TopicDetails, names []string) bool {
 
 // Eventually polls cond until it holds, and fails the test when it does not within
 // the limit.
-func Eventually(t testing.TB, limit time.Duration, what string, cond func() bool) {
-	t.Helper()
+func Eventually(tb testing.TB, limit time.Duration, what string, cond func() bool) {
+	tb.Helper()
 	deadline := time.NewTimer(limit)
 	defer deadline.Stop()
 	tick := time.NewTicker(10 * time.Millisecond)
@@ -184,10 +184,10 @@ func Eventually(t testing.TB, limit time.Duration, what string, cond func() bool
 	for !cond() {
 		select {
 		case <-tick.C:
-		case <-t.Context().Done():
-			t.Fatalf("waiting until %s: the test is over", what)
+		case <-tb.Context().Done():
+			tb.Fatalf("waiting until %s: the test is over", what)
 		case <-deadline.C:
-			t.Fatalf("waiting until %s: not within %s", what, limit)
+			tb.Fatalf("waiting until %s: not within %s", what, limit)
 		}
 	}
 }
