@@ -133,8 +133,10 @@ func readJSON(req *http.Request, into any) error {
 	err := json.NewDecoder(req.Body).Decode(into)
 	var tooLong *http.MaxBytesError
 	if errors.As(err, &tooLong) {
-		return &apiError{http.StatusRequestEntityTooLarge, http.StatusRequestEntityTooLarge,
-			fmt.Sprintf("Body is longer than %d bytes", tooLong.Limit)}
+		return &apiError{
+			http.StatusRequestEntityTooLarge, http.StatusRequestEntityTooLarge,
+			fmt.Sprintf("Body is longer than %d bytes", tooLong.Limit),
+		}
 	}
 	if err != nil {
 		return &apiError{http.StatusBadRequest, http.StatusBadRequest, "Body is not the expected JSON: " + err.Error()}
