@@ -330,7 +330,7 @@ func TestNew_refusals(t *testing.T) {
 		},
 		"want a way to publish": func(o *intake.Options) { o.Publish = nil },
 		"want at most 3014656":  func(o *intake.Options) { o.MaxBody = 3 << 20 },
-		"opening the spool":     func(o *intake.Options) { o.SpoolPath = filepath.Join(o.SpoolPath, "no", "folder") },
+		"opening the spool":     func(o *intake.Options) { o.SpoolPath = filepath.Join("receive_test.go", "no folder", "spool.db") },
 	} {
 		o := intake.Options{
 			Adapters: []producer.Adapter{shop()}, Instances: instances(), Publish: (&broker{}).Publish, SpoolPath: filepath.Join(t.TempDir(), "spool.db"),

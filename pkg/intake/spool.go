@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"net/url"
 	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -81,6 +82,9 @@ const table = `CREATE TABLE IF NOT EXISTS spool (
 )`
 
 func openSpool(path string, limit int64) (*spool, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil { // it holds what customers bought
+		return nil, fmt.Errorf("opening the spool %s: %w", path, err)
+	}
 	lock, err := lockFile(path + ".lock")
 	if err != nil {
 		return nil, fmt.Errorf("opening the spool %s: does another process use it? %w", path, err)

@@ -188,6 +188,17 @@ func TestRestart(t *testing.T) {
 	}
 }
 
+// A first start has no data folder yet.
+func TestSpool_folder(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "not", "there", "spool.db")
+	i := start(t, &broker{refuses: away}, func(o *intake.Options) { o.SpoolPath = path })
+	post(t, i, `{"id":1}`)
+	if n, _ := i.Depth(); n != 1 {
+		t.Errorf("%d in the spool, want 1", n)
+	}
+}
+
 func TestSpool_locked(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "spool.db")
