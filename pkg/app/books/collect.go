@@ -111,7 +111,7 @@ func (s *Stock) delivery(id string, h map[string]string, place Place) {
 		return
 	}
 	system, instance, _ := strings.Cut(h["ce_source"], "/")
-	received, _ := time.Parse(time.RFC3339Nano, h["ce_time"]) //nolint:errcheck // a wrong time is a dead letter, and has no latency
+	received, _ := time.Parse(time.RFC3339Nano, h["ce_time"]) // a wrong time is a dead letter, and has no latency
 	s.Deliveries[id] = &Delivery{System: system, Instance: instance, Received: received, Request: h["spine_request"], First: place, Copies: 1}
 }
 

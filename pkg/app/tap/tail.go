@@ -20,10 +20,10 @@ func Tail(ctx context.Context, o Options, n int, emit func(*kgo.Record) error) e
 // Follow is Tail, and then what comes, until ctx ends.
 func Follow(ctx context.Context, o Options, n int, emit func(*kgo.Record) error) error {
 	ends, err := tail(ctx, o, n, emit)
+	if ctx.Err() != nil {
+		return nil // it was told to stop
+	}
 	if err != nil {
-		if ctx.Err() != nil {
-			return nil
-		}
 		return err
 	}
 	o.begin, o.Window, o.Follow = ends, New(), true

@@ -33,6 +33,9 @@ type Window struct {
 	bounded  bool // to was given
 }
 
+// Bounded says that the window has an end.
+func (w Window) Bounded() bool { return w.bounded }
+
 // All is the window from the first record to the end as it is now.
 func All() Window {
 	return Window{from: position{kind: atStart}, to: position{kind: atEnd}, bounded: true}

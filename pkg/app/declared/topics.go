@@ -1,35 +1,33 @@
-package app
+package declared
 
 import (
-	"bufio"
 	"context"
-	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kadm"
 
+	"github.com/eventspine/spine/pkg/app/cli"
 	"github.com/eventspine/spine/pkg/app/config"
 	"github.com/eventspine/spine/pkg/topic"
 )
 
-func (a *cli) newTopicsCmd() *cobra.Command {
-	cmd := plural(&cobra.Command{Use: "topics", Short: "Topics: declared against actual", Args: cobra.NoArgs, RunE: help}, "topic")
+func (a commands) newTopicsCmd() *cobra.Command {
+	cmd := cli.Plural(&cobra.Command{Use: "topics", Short: "Topics: declared against actual", Args: cobra.NoArgs, RunE: cli.Help}, "topic")
 	cmd.AddCommand(a.newTopicsPlanCmd(), a.newTopicsApplyCmd(), a.newTopicsListCmd(), a.newTopicsDescribeCmd())
 	return cmd
 }
 
 // wanted are all topics of the fleet, the derived ones among them.
-func (a *cli) wanted() ([]topic.Spec, error) {
-	_, topics, err := a.fleet.contracts()
+func (a commands) wanted() ([]topic.Spec, error) {
+	_, topics, err := a.Fleet.Contracts()
 	if err != nil {
 		return nil, err
 	}
-	return topics.All(a.fleet.systems(), a.fleet.groupNames()), nil
+	return topics.All(a.Fleet.Systems(), a.Fleet.GroupNames()), nil
 }
 
-func (a *cli) newTopicsPlanCmd() *cobra.Command {
+func (a commands) newTopicsPlanCmd() *cobra.Command {
 	var exitCode bool
 	var replicas int
 	cmd := &cobra.Command{
@@ -40,7 +38,7 @@ func (a *cli) newTopicsPlanCmd() *cobra.Command {
 					return err
 				}
 				if exitCode && p.Drift() {
-					return &exitError{code: exitDrift}
+					return &cli.ExitError{Code: cli.ExitDrift}
 				}
 				return nil
 			})
@@ -51,7 +49,7 @@ func (a *cli) newTopicsPlanCmd() *cobra.Command {
 	return cmd
 }
 
-func (a *cli) newTopicsApplyCmd() *cobra.Command {
+func (a commands) newTopicsApplyCmd() *cobra.Command {
 	var yes bool
 	var replicas int
 	var destroy []string
@@ -65,7 +63,7 @@ func (a *cli) newTopicsApplyCmd() *cobra.Command {
 				if !slices.ContainsFunc(p.Changes, func(c topic.Change) bool { return c.Action == topic.Create || c.Action == topic.Alter }) {
 					return nil
 				}
-				if err := a.confirm(yes, "apply this plan"); err != nil {
+				if err := a.Confirm(yes, "apply this plan"); err != nil {
 					return err
 				}
 				return topic.Apply(ctx, admin, p, destroy...)
@@ -78,12 +76,12 @@ func (a *cli) newTopicsApplyCmd() *cobra.Command {
 	return cmd
 }
 
-func (a *cli) withPlan(ctx context.Context, replicas int, fn func(context.Context, *kadm.Client, topic.Plan) error) error {
+func (a commands) withPlan(ctx context.Context, replicas int, fn func(context.Context, *kadm.Client, topic.Plan) error) error {
 	specs, err := a.wanted()
 	if err != nil {
 		return err
 	}
-	return a.withAdmin(ctx, func(ctx context.Context, _ *config.Loaded, admin *kadm.Client) error {
+	return a.WithAdmin(ctx, func(ctx context.Context, _ *config.Loaded, admin *kadm.Client) error {
 		p, err := topic.MakePlan(ctx, admin, specs, topic.Options{ReplicationFactor: replicas})
 		if err != nil {
 			return err
@@ -92,68 +90,51 @@ func (a *cli) withPlan(ctx context.Context, replicas int, fn func(context.Contex
 	})
 }
 
-func (a *cli) showPlan(p topic.Plan) error {
-	if a.people() {
+func (a commands) showPlan(p topic.Plan) error {
+	if a.People() {
 		return p.WriteText(a.Stdout)
 	}
-	return a.print(p, nil)
+	return a.Print(p, nil)
 }
 
-// confirm asks a person. Where nobody can be asked, what needs a confirmation is
-// refused.
-func (a *cli) confirm(yes bool, what string) error {
-	if yes {
-		return nil
-	}
-	if !terminal(a.Stdin) {
-		return refused("nobody to ask whether to %s: use --yes", what)
-	}
-	fmt.Fprintf(a.Stderr, "%s? [y/N] ", strings.ToUpper(what[:1])+what[1:])
-	answer, _ := bufio.NewReader(a.Stdin).ReadString('\n') //nolint:errcheck // no answer is no
-	if answer = strings.ToLower(strings.TrimSpace(answer)); answer != "y" && answer != "yes" {
-		return refused("not confirmed: nothing was changed")
-	}
-	return nil
-}
-
-func (a *cli) newTopicsListCmd() *cobra.Command {
+func (a commands) newTopicsListCmd() *cobra.Command {
 	return &cobra.Command{
 		Use: "list", Short: "List declared topics and those of our form in the cluster", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.withTopics(cmd.Context(), func(infos []topic.Info) error {
-				if a.people() {
+				if a.People() {
 					return topic.WriteTable(a.Stdout, infos)
 				}
-				return a.print(infos, nil)
+				return a.Print(infos, nil)
 			})
 		},
 	}
 }
 
-func (a *cli) newTopicsDescribeCmd() *cobra.Command {
+func (a commands) newTopicsDescribeCmd() *cobra.Command {
 	return &cobra.Command{
 		Use: "describe NAME", Short: "Show a topic: declaration, placement, settings", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, words []string) error {
 			return a.withTopics(cmd.Context(), func(infos []topic.Info) error {
 				i := slices.IndexFunc(infos, func(i topic.Info) bool { return i.Name == words[0] })
 				if i < 0 {
-					return usage("no topic %s is declared or stands in the cluster; see spine topics list", words[0])
+					return cli.Usage("no topic %s is declared or stands in the cluster; see spine topics list", words[0])
 				}
-				if a.people() {
+				if a.People() {
 					return infos[i].WriteText(a.Stdout)
 				}
-				return a.print(infos[i], nil)
+				return a.Print(infos[i], nil)
 			})
 		},
 	}
 }
 
-func (a *cli) withTopics(ctx context.Context, fn func([]topic.Info) error) error {
+func (a commands) withTopics(ctx context.Context, fn func([]topic.Info) error) error {
 	specs, err := a.wanted()
 	if err != nil {
 		return err
 	}
-	return a.withAdmin(ctx, func(ctx context.Context, _ *config.Loaded, admin *kadm.Client) error {
+	return a.WithAdmin(ctx, func(ctx context.Context, _ *config.Loaded, admin *kadm.Client) error {
 		infos, err := topic.List(ctx, admin, specs)
 		if err != nil {
 			return err

@@ -1,4 +1,4 @@
-package app
+package cli
 
 import (
 	"cmp"
@@ -11,14 +11,17 @@ import (
 	"github.com/eventspine/spine/pkg/once"
 )
 
-// stores are the databases of the groups, for reading beside a running process.
-type stores struct {
+// Stores are the databases of the groups, for reading beside a running process.
+type Stores struct {
 	l    *config.Loaded
 	open map[string]*once.DB
 }
 
-// of is the database of a group.
-func (s *stores) of(ctx context.Context, group string) (*once.DB, error) {
+// NewStores opens none yet.
+func NewStores(l *config.Loaded) *Stores { return &Stores{l: l} }
+
+// Of is the database of a group.
+func (s *Stores) Of(ctx context.Context, group string) (*once.DB, error) {
 	own := config.Database{}
 	if g := s.l.Groups[group]; g != nil {
 		own = g.Database
@@ -41,7 +44,8 @@ func (s *stores) of(ctx context.Context, group string) (*once.DB, error) {
 	return db, nil
 }
 
-func (s *stores) close() error {
+// Close closes them.
+func (s *Stores) Close() error {
 	var errs []error
 	for _, db := range s.open {
 		errs = append(errs, db.Close())
@@ -49,15 +53,15 @@ func (s *stores) close() error {
 	return errors.Join(errs...)
 }
 
-// group finds a group of the fleet; translate is one, though nobody wrote it.
-func (f Fleet) group(name string) (consumer.Group, error) {
+// Group finds a group of the fleet; translate is one, though nobody wrote it.
+func (f Fleet) Group(name string) (consumer.Group, error) {
 	for _, g := range f.Groups {
 		if g.Name == name {
 			return g, nil
 		}
 	}
-	if name == translateName {
+	if name == Translate {
 		return consumer.Group{Name: name, Owner: "platform"}, nil
 	}
-	return consumer.Group{}, usage("no group %s in this binary; see spine groups list", name)
+	return consumer.Group{}, Usage("no group %s in this binary; see spine groups list", name)
 }

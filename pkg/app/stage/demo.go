@@ -1,4 +1,4 @@
-package app
+package stage
 
 import (
 	"context"
@@ -12,9 +12,11 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/eventspine/spine/pkg/app/cli"
 	"github.com/eventspine/spine/pkg/app/config"
 	"github.com/eventspine/spine/pkg/app/play"
 	"github.com/eventspine/spine/pkg/app/serve"
+	"github.com/eventspine/spine/pkg/app/watch"
 	"github.com/eventspine/spine/pkg/event"
 	"github.com/eventspine/spine/pkg/intake"
 	"github.com/eventspine/spine/pkg/producer"
@@ -27,7 +29,7 @@ type demoFlags struct {
 	keep         string
 }
 
-func (a *cli) newDemoCmd() *cobra.Command {
+func (a commands) newDemoCmd() *cobra.Command {
 	var f demoFlags
 	cmd := &cobra.Command{
 		Use:   "demo",
@@ -37,9 +39,9 @@ func (a *cli) newDemoCmd() *cobra.Command {
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if f.orders < 1 {
-				return usage("--orders %d: want 1 or more", f.orders)
+				return cli.Usage("--orders %d: want 1 or more", f.orders)
 			}
-			a.quiet = !cmd.Flags().Changed("log-level") // dead letters are part of the show: the table tells of them
+			a.Quiet = !cmd.Flags().Changed("log-level") // dead letters are part of the show: the table tells of them
 			return a.demo(cmd.Context(), f)
 		},
 	}
@@ -51,17 +53,17 @@ func (a *cli) newDemoCmd() *cobra.Command {
 }
 
 // demo starts the parts and roles, plays, waits until all is done, and tells.
-func (a *cli) demo(ctx context.Context, f demoFlags) (err error) {
+func (a commands) demo(ctx context.Context, f demoFlags) (err error) {
 	remove, err := a.demoFolder(f.keep)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, remove()) }()
-	log, err := a.logger()
+	log, err := a.Logger()
 	if err != nil {
 		return err
 	}
-	a.configFile = os.DevNull // the demo plays its own shops, whatever stands in spine.yaml
+	a.ConfigFile = os.DevNull // the demo plays its own shops, whatever stands in spine.yaml
 	begun := time.Now()
 	say := newProgress(a.Stderr)
 	defer say.end()
@@ -85,10 +87,10 @@ func (a *cli) demo(ctx context.Context, f demoFlags) (err error) {
 }
 
 // demoFolder makes the fresh folder.
-func (a *cli) demoFolder(keep string) (remove func() error, err error) {
+func (a commands) demoFolder(keep string) (remove func() error, err error) {
 	if keep == "" {
-		a.dataDir, err = os.MkdirTemp("", "spine-demo-")
-		return func() error { return os.RemoveAll(a.dataDir) }, err
+		a.DataDir, err = os.MkdirTemp("", "spine-demo-")
+		return func() error { return os.RemoveAll(a.DataDir) }, err
 	}
 	if err := os.MkdirAll(keep, 0o700); err != nil {
 		return nil, fmt.Errorf("--keep: %w", err)
@@ -98,14 +100,14 @@ func (a *cli) demoFolder(keep string) (remove func() error, err error) {
 		return nil, fmt.Errorf("--keep: %w", err)
 	}
 	if len(entries) > 0 {
-		return nil, usage("--keep %s: the folder is not empty", keep)
+		return nil, cli.Usage("--keep %s: the folder is not empty", keep)
 	}
-	a.dataDir, err = filepath.Abs(keep)
+	a.DataDir, err = filepath.Abs(keep)
 	return func() error { return nil }, err
 }
 
 // running runs every role while fn works, and ends them when it returns.
-func (a *cli) running(ctx context.Context, l *config.Loaded, fn func(context.Context, serve.Addresses) error) error {
+func (a commands) running(ctx context.Context, l *config.Loaded, fn func(context.Context, serve.Addresses) error) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	roles, err := a.roles(nil)
@@ -127,7 +129,7 @@ func (a *cli) running(ctx context.Context, l *config.Loaded, fn func(context.Con
 }
 
 // playDay sends the day and counts what became of it.
-func (a *cli) playDay(ctx context.Context, f demoFlags, l *config.Loaded, at serve.Addresses, say *progress, log *slog.Logger) (demoResult, error) {
+func (a commands) playDay(ctx context.Context, f demoFlags, l *config.Loaded, at serve.Addresses, say *progress, log *slog.Logger) (demoResult, error) {
 	calls, shops, err := a.day(f, l)
 	if err != nil {
 		return demoResult{}, err
@@ -149,10 +151,10 @@ func (a *cli) playDay(ctx context.Context, f demoFlags, l *config.Loaded, at ser
 }
 
 // day joins the days of all adapters that have one.
-func (a *cli) day(f demoFlags, l *config.Loaded) (iter.Seq[producer.Call], int, error) {
+func (a commands) day(f demoFlags, l *config.Loaded) (iter.Seq[producer.Call], int, error) {
 	var days []iter.Seq[producer.Call]
 	all := 0
-	for _, adapter := range a.fleet.Adapters {
+	for _, adapter := range a.Fleet.Adapters {
 		if adapter.Day.Calls == nil {
 			continue
 		}
@@ -190,7 +192,7 @@ const stalled = 2 * time.Minute
 
 // settle waits until nothing is on its way: the spool is empty, every group is at
 // the end of its topics, and nothing is outgoing or waits to be tried again.
-func (a *cli) settle(ctx context.Context, l *config.Loaded, say *progress) error {
+func (a commands) settle(ctx context.Context, l *config.Loaded, say *progress) error {
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	last, moved := int64(-1), time.Now()
@@ -218,18 +220,11 @@ func (a *cli) settle(ctx context.Context, l *config.Loaded, say *progress) error
 	return nil
 }
 
-func (a *cli) leftToDo(ctx context.Context, l *config.Loaded) (int64, error) {
+func (a commands) leftToDo(ctx context.Context, l *config.Loaded) (int64, error) {
 	spooled, err := intake.Spooled(ctx, l.Intake.Spool)
 	if err != nil {
 		return 0, err
 	}
-	left := int64(len(spooled))
-	infos, err := a.groupInfos(ctx, a.fleet.groupNames())
-	if err != nil {
-		return 0, err
-	}
-	for _, g := range infos {
-		left += g.Lag + int64(g.Outgoing+g.Effects.Open)
-	}
-	return left, nil
+	left, err := watch.LeftToDo(ctx, a.CLI)
+	return left + int64(len(spooled)), err
 }

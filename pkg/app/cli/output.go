@@ -1,4 +1,4 @@
-package app
+package cli
 
 import (
 	"encoding/json"
@@ -13,15 +13,15 @@ import (
 	"github.com/mattn/go-isatty"
 )
 
-// table is what people read: columns, numbers to the right.
-type table struct {
+// Table is what people read: columns, numbers to the right.
+type Table struct {
 	w    io.Writer
 	rows [][]string // not yet written: their columns are aligned together
 	err  error
 }
 
-// row adds a row; an empty cell shows as a dash.
-func (t *table) row(cells ...any) {
+// Row adds a row; an empty cell shows as a dash.
+func (t *Table) Row(cells ...any) {
 	row := make([]string, len(cells))
 	for i, cell := range cells {
 		if row[i] = fmt.Sprint(cell); row[i] == "" {
@@ -31,13 +31,13 @@ func (t *table) row(cells ...any) {
 	t.rows = append(t.rows, row)
 }
 
-// line is a line outside the columns; it ends them.
-func (t *table) line(format string, args ...any) {
+// Line is a line outside the columns; it ends them.
+func (t *Table) Line(format string, args ...any) {
 	t.flush()
 	t.write(fmt.Sprintf(format, args...) + "\n")
 }
 
-func (t *table) write(text string) {
+func (t *Table) write(text string) {
 	if t.err == nil {
 		_, t.err = io.WriteString(t.w, text)
 	}
@@ -45,7 +45,7 @@ func (t *table) write(text string) {
 
 // flush writes the rows. A column whose cells below the header are all numbers stands
 // to the right, its header with it.
-func (t *table) flush() {
+func (t *Table) flush() {
 	var widths []int
 	var numbers []bool
 	for n, row := range t.rows {
@@ -83,18 +83,19 @@ func isNumber(cell string) bool {
 	return cell == "-" || strings.Trim(strings.TrimPrefix(cell, "-"), "0123456789.") == ""
 }
 
-func (a *cli) wide() bool { return a.output == "wide" }
+// Wide says that people asked for more columns.
+func (a *CLI) Wide() bool { return a.Output == "wide" }
 
-// print shows v: as JSON or YAML by its json tags, or as the table that fill makes.
-func (a *cli) print(v any, fill func(*table)) error {
-	switch a.output {
+// Print shows v: as JSON or YAML by its json tags, or as the Table that fill makes.
+func (a *CLI) Print(v any, fill func(*Table)) error {
+	switch a.Output {
 	case "table", "wide":
-		t := &table{w: a.Stdout}
+		t := &Table{w: a.Stdout}
 		fill(t)
 		t.flush()
 		return t.err
 	case "json":
-		return writeJSON(a.Stdout, v)
+		return WriteJSON(a.Stdout, v)
 	case "yaml":
 		raw, err := json.Marshal(v)
 		if err != nil {
@@ -107,32 +108,33 @@ func (a *cli) print(v any, fill func(*table)) error {
 		_, err = a.Stdout.Write(text)
 		return err
 	default:
-		return usage("--output %s: want table, wide, json or yaml", a.output)
+		return Usage("--output %s: want Table, wide, json or yaml", a.Output)
 	}
 }
 
-// writeJSON writes one object on one line.
-func writeJSON(w io.Writer, v any) error {
+// WriteJSON writes one object on one line.
+func WriteJSON(w io.Writer, v any) error {
 	e := json.NewEncoder(w)
 	e.SetEscapeHTML(false)
 	return e.Encode(v)
 }
 
-// terminal says whether w is a terminal that a person looks at.
-func terminal(w any) bool {
+// Terminal says whether w is a Terminal that a person looks at.
+func Terminal(w any) bool {
 	f, ok := w.(interface{ Fd() uintptr })
 	return ok && isatty.IsTerminal(f.Fd())
 }
 
-// version is what spine version prints.
-type version struct {
+// Version is what spine Version prints.
+type Version struct {
 	Version string `json:"version"`
 	Commit  string `json:"commit"`
 	Go      string `json:"go"`
 }
 
-func buildVersion() version {
-	v := version{Version: "devel", Go: strings.TrimPrefix(runtime.Version(), "go")}
+// BuildVersion reads what the build wrote into the binary.
+func BuildVersion() Version {
+	v := Version{Version: "devel", Go: strings.TrimPrefix(runtime.Version(), "go")}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return v
@@ -147,3 +149,6 @@ func buildVersion() version {
 	}
 	return v
 }
+
+// MicroTime is the form of times in JSON: RFC 3339 UTC with microseconds.
+const MicroTime = "2006-01-02T15:04:05.000000Z"

@@ -1,4 +1,4 @@
-package app
+package watch
 
 import (
 	"cmp"
@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kadm"
 
+	"github.com/eventspine/spine/pkg/app/cli"
 	"github.com/eventspine/spine/pkg/app/config"
 	"github.com/eventspine/spine/pkg/bus"
 	"github.com/eventspine/spine/pkg/once"
@@ -59,20 +60,20 @@ type groupPosition struct {
 	UpdatedAt  string  `json:"updated_at"`
 }
 
-func (a *cli) newGroupsCmd() *cobra.Command {
-	cmd := plural(&cobra.Command{Use: "groups", Short: "Groups: members, offsets, lag in records and in time, waiting keys", Args: cobra.NoArgs, RunE: help}, "group")
+func (a commands) newGroupsCmd() *cobra.Command {
+	cmd := cli.Plural(&cobra.Command{Use: "groups", Short: "Groups: members, offsets, lag in records and in time, waiting keys", Args: cobra.NoArgs, RunE: cli.Help}, "group")
 	cmd.AddCommand(
 		&cobra.Command{
 			Use: "list", Short: "List the groups", Args: cobra.NoArgs,
 			RunE: func(cmd *cobra.Command, _ []string) error {
-				infos, err := a.groupInfos(cmd.Context(), a.fleet.groupNames())
+				infos, err := groupInfos(cmd.Context(), a.CLI, a.Fleet.GroupNames())
 				if err != nil {
 					return err
 				}
-				return a.print(infos, func(w *table) {
-					w.row("GROUP", "STATE", "MEMBERS", "LAG", "BEHIND", "HANDLED", "WAITING", "DEAD", "HELD KEYS", "OUTGOING")
+				return a.Print(infos, func(w *cli.Table) {
+					w.Row("GROUP", "STATE", "MEMBERS", "LAG", "BEHIND", "HANDLED", "WAITING", "DEAD", "HELD KEYS", "OUTGOING")
 					for _, g := range infos {
-						w.row(g.Group, g.State, len(g.Members), g.Lag, behind(g.LagSeconds), g.Handled, g.Waiting, g.Dead, g.HeldKeys, g.Outgoing)
+						w.Row(g.Group, g.State, len(g.Members), g.Lag, behind(g.LagSeconds), g.Handled, g.Waiting, g.Dead, g.HeldKeys, g.Outgoing)
 					}
 				})
 			},
@@ -80,31 +81,31 @@ func (a *cli) newGroupsCmd() *cobra.Command {
 		&cobra.Command{
 			Use: "describe GROUP", Short: "Show a group per partition", Args: cobra.ExactArgs(1),
 			RunE: func(cmd *cobra.Command, words []string) error {
-				if _, err := a.fleet.group(words[0]); err != nil {
+				if _, err := a.Fleet.Group(words[0]); err != nil {
 					return err
 				}
-				infos, err := a.groupInfos(cmd.Context(), words)
+				infos, err := groupInfos(cmd.Context(), a.CLI, words)
 				if err != nil {
 					return err
 				}
-				return a.print(infos[0], func(w *table) { describeGroup(w, infos[0]) })
+				return a.Print(infos[0], func(w *cli.Table) { describeGroup(w, infos[0]) })
 			},
 		},
 	)
 	return cmd
 }
 
-func describeGroup(w *table, g groupInfo) {
-	w.line("%s: %s, %d members, %d records behind (%s)", g.Group, g.State, len(g.Members), g.Lag, behind(g.LagSeconds))
-	w.line("handled %d, waiting %d, dead %d, held keys %d, outgoing %d, effects %d done, %d open, %d unknown",
+func describeGroup(w *cli.Table, g groupInfo) {
+	w.Line("%s: %s, %d members, %d records behind (%s)", g.Group, g.State, len(g.Members), g.Lag, behind(g.LagSeconds))
+	w.Line("handled %d, waiting %d, dead %d, held keys %d, outgoing %d, effects %d done, %d open, %d unknown",
 		g.Handled, g.Waiting, g.Dead, g.HeldKeys, g.Outgoing, g.Effects.Done, g.Effects.Open, g.Effects.Unknown)
 	for _, m := range g.Members {
-		w.line("member %s at %s", m.ID, m.Host)
+		w.Line("member %s at %s", m.ID, m.Host)
 	}
-	w.line("")
-	w.row("TOPIC", "PARTITION", "NEXT OFFSET", "COMMITTED", "END", "LAG", "BEHIND", "WAITING", "DEAD", "HELD KEYS")
+	w.Line("")
+	w.Row("TOPIC", "PARTITION", "NEXT OFFSET", "COMMITTED", "END", "LAG", "BEHIND", "WAITING", "DEAD", "HELD KEYS")
 	for _, p := range g.Partitions {
-		w.row(p.Topic, p.Partition, p.NextOffset, p.Committed, p.End, p.Lag, behind(p.LagSeconds), p.Waiting, p.Dead, p.HeldKeys)
+		w.Row(p.Topic, p.Partition, p.NextOffset, p.Committed, p.End, p.Lag, behind(p.LagSeconds), p.Waiting, p.Dead, p.HeldKeys)
 	}
 }
 
@@ -115,11 +116,11 @@ func behind(seconds float64) string {
 	return time.Duration(seconds * float64(time.Second)).Round(100 * time.Millisecond).String()
 }
 
-func (a *cli) groupInfos(ctx context.Context, names []string) ([]groupInfo, error) {
+func groupInfos(ctx context.Context, a *cli.CLI, names []string) ([]groupInfo, error) {
 	infos := make([]groupInfo, 0, len(names))
-	err := a.withAdmin(ctx, func(ctx context.Context, l *config.Loaded, admin *kadm.Client) (err error) {
-		dbs := &stores{l: l}
-		defer func() { err = errors.Join(err, dbs.close()) }()
+	err := a.WithAdmin(ctx, func(ctx context.Context, l *config.Loaded, admin *kadm.Client) (err error) {
+		dbs := cli.NewStores(l)
+		defer func() { err = errors.Join(err, dbs.Close()) }()
 		described, err := admin.DescribeGroups(ctx, names...)
 		if err != nil {
 			return fmt.Errorf("describing the groups: %w", err)
@@ -145,9 +146,9 @@ func (g *groupInfo) members(d kadm.DescribedGroup) {
 }
 
 // groupOf reads a group's store and what the broker knows of its topics.
-func groupOf(ctx context.Context, dbs *stores, admin *kadm.Client, name string) (groupInfo, error) {
+func groupOf(ctx context.Context, dbs *cli.Stores, admin *kadm.Client, name string) (groupInfo, error) {
 	g := groupInfo{Group: name, Partitions: []groupPosition{}}
-	db, err := dbs.of(ctx, name)
+	db, err := dbs.Of(ctx, name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return g, nil // it has never run
 	}
@@ -189,7 +190,7 @@ func (g *groupInfo) positions(ctx context.Context, admin *kadm.Client, owned []o
 	for _, o := range owned {
 		p := groupPosition{
 			Topic: o.Topic, Partition: o.Partition, NextOffset: o.NextOffset, Committed: -1, Waiting: o.Waiting, Dead: o.Dead,
-			HeldKeys: o.HeldKeys, UpdatedAt: o.UpdatedAt.UTC().Format(microTime),
+			HeldKeys: o.HeldKeys, UpdatedAt: o.UpdatedAt.UTC().Format(cli.MicroTime),
 		}
 		if end, ok := ends.Lookup(o.Topic, o.Partition); ok && end.Err == nil {
 			p.End, p.Lag = end.Offset, max(0, end.Offset-o.NextOffset)
@@ -205,4 +206,14 @@ func (g *groupInfo) positions(ctx context.Context, admin *kadm.Client, owned []o
 		g.Partitions = append(g.Partitions, p)
 	}
 	return nil
+}
+
+// LeftToDo counts what the groups have before them: records, records on their way
+// out, and calls to the outside.
+func LeftToDo(ctx context.Context, a *cli.CLI) (left int64, err error) {
+	infos, err := groupInfos(ctx, a, a.Fleet.GroupNames())
+	for _, g := range infos {
+		left += g.Lag + int64(g.Outgoing+g.Effects.Open)
+	}
+	return left, err
 }

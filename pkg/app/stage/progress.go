@@ -1,10 +1,12 @@
-package app
+package stage
 
 import (
 	"fmt"
 	"io"
 	"sync"
 	"time"
+
+	"github.com/eventspine/spine/pkg/app/cli"
 )
 
 // progress says on stderr how far long work has come: a line that is rewritten on a
@@ -18,7 +20,7 @@ type progress struct {
 	dirty bool // a rewritten line stands open
 }
 
-func newProgress(w io.Writer) *progress { return &progress{w: w, live: terminal(w)} }
+func newProgress(w io.Writer) *progress { return &progress{w: w, live: cli.Terminal(w)} }
 
 // step begins a step.
 func (p *progress) step(what string) {

@@ -1,4 +1,4 @@
-package app
+package watch
 
 import (
 	"bytes"
@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/eventspine/spine/pkg/app/cli"
 	"github.com/eventspine/spine/pkg/app/tap"
 	"github.com/eventspine/spine/pkg/event"
 	"github.com/eventspine/spine/pkg/topic"
@@ -33,7 +34,7 @@ type tailing struct {
 	broken int // records that could not be decoded
 }
 
-func (a *cli) newTailCmd() *cobra.Command {
+func (a commands) newTailCmd() *cobra.Command {
 	var follow, unmask, strict bool
 	var n int
 	var offset, key, format string
@@ -47,11 +48,11 @@ times such as @-2h:@-1h, @2026-03-14, @2026-03-14T11:20:00Z.`,
 		Example: `  spine tail order.placed.v2
   spine tail commerce.order.events -f --key shopify/uk:5001
   spine tail order.placed.v2 --offset @-2h:@-1h -o json`,
-		Args: atLeast(1, "the name of a topic or of a fact"),
+		Args: cli.AtLeast(1, "the name of a topic or of a fact"),
 		RunE: func(cmd *cobra.Command, words []string) error {
 			t := &tailing{w: a.Stdout, format: format, key: key, unmask: unmask}
 			if !slices.Contains([]string{"pretty", "json", "raw"}, format) {
-				return usage("--output %s: want pretty, json or raw", format)
+				return cli.Usage("--output %s: want pretty, json or raw", format)
 			}
 			o, err := a.tailOptions(t, words)
 			if err != nil {
@@ -60,9 +61,13 @@ times such as @-2h:@-1h, @2026-03-14, @2026-03-14T11:20:00Z.`,
 			o.Follow = follow
 			err = t.run(cmd.Context(), o, n, offset)
 			if t.broken > 0 {
-				fmt.Fprintf(a.Stderr, "spine: %d records could not be decoded\n", t.broken)
+				records := "records"
+				if t.broken == 1 {
+					records = "record"
+				}
+				fmt.Fprintf(a.Stderr, "spine: %d %s could not be decoded\n", t.broken, records)
 				if strict && err == nil {
-					return &exitError{code: exitFailure}
+					return &cli.ExitError{Code: cli.ExitFailure}
 				}
 			}
 			return err
@@ -80,12 +85,12 @@ times such as @-2h:@-1h, @2026-03-14, @2026-03-14T11:20:00Z.`,
 }
 
 // tailOptions finds the topics and the filter that the words mean.
-func (a *cli) tailOptions(t *tailing, words []string) (tap.Options, error) {
-	l, err := a.load(nil)
+func (a commands) tailOptions(t *tailing, words []string) (tap.Options, error) {
+	l, err := a.Load(nil)
 	if err != nil {
 		return tap.Options{}, err
 	}
-	conf, err := kafka(l)
+	conf, err := cli.Kafka(l)
 	if err != nil {
 		return tap.Options{}, err
 	}
@@ -93,12 +98,12 @@ func (a *cli) tailOptions(t *tailing, words []string) (tap.Options, error) {
 	if err != nil {
 		return tap.Options{}, err
 	}
-	registry, err := registryClient(l)
+	registry, err := cli.RegistryClient(l)
 	if err != nil {
 		return tap.Options{}, err
 	}
 	t.codec = wire.NewCodec(wire.NewRegistry(registry))
-	_, topics, err := a.fleet.contracts()
+	_, topics, err := a.Fleet.Contracts()
 	if err != nil {
 		return tap.Options{}, err
 	}
@@ -109,12 +114,12 @@ func (a *cli) tailOptions(t *tailing, words []string) (tap.Options, error) {
 		if _, err := event.ParseType(word); err == nil {
 			target, ok := topics.Route(word)
 			if !ok {
-				return o, usage("fact %s lives in no topic; see spine schema list", word)
+				return o, cli.Usage("fact %s lives in no topic; see spine schema list", word)
 			}
 			t.facts, name = append(t.facts, word), target.Topic
 		} else {
 			whole = true
-			if !slices.ContainsFunc(topics.All(a.fleet.systems(), a.fleet.groupNames()), func(s topic.Spec) bool { return s.Name == word }) {
+			if !slices.ContainsFunc(topics.All(a.Fleet.Systems(), a.Fleet.GroupNames()), func(s topic.Spec) bool { return s.Name == word }) {
 				fmt.Fprintf(a.Stderr, "spine: %s is no declared topic; trying all the same\n", word)
 			}
 		}
@@ -123,7 +128,7 @@ func (a *cli) tailOptions(t *tailing, words []string) (tap.Options, error) {
 		}
 	}
 	if whole && len(t.facts) > 0 {
-		return o, usage("name topics or facts, not both")
+		return o, cli.Usage("name topics or facts, not both")
 	}
 	return o, nil
 }
@@ -145,9 +150,11 @@ func (t *tailing) run(ctx context.Context, o tap.Options, n int, offset string) 
 	case offset != "":
 		window, err := tap.ParseWindow(offset, time.Now())
 		if err != nil {
-			return usage("%w", err)
+			return cli.Usage("%w", err)
 		}
-		o.Window = window
+		if o.Window = window; o.Follow && window.Bounded() {
+			return cli.Usage("--offset %s ends, and --follow does not: leave one of them out", offset)
+		}
 		return tap.Read(ctx, o, func(r *kgo.Record) error {
 			if err := show(r); err != nil {
 				return err
@@ -197,8 +204,6 @@ type shownError struct {
 	Message string `json:"message"`
 }
 
-const microTime = "2006-01-02T15:04:05.000000Z"
-
 func (t *tailing) show(ctx context.Context, r *kgo.Record) error {
 	t.shown++
 	if t.format == "raw" {
@@ -210,7 +215,7 @@ func (t *tailing) show(ctx context.Context, r *kgo.Record) error {
 		return err
 	}
 	if t.format == "json" {
-		return writeJSON(t.w, s)
+		return cli.WriteJSON(t.w, s)
 	}
 	return t.pretty(s)
 }
@@ -219,7 +224,7 @@ func (t *tailing) show(ctx context.Context, r *kgo.Record) error {
 // bytes. Only a registry that is away is an error.
 func (t *tailing) decode(ctx context.Context, r *kgo.Record) (shownEvent, error) {
 	s := shownEvent{
-		Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, Timestamp: r.Timestamp.UTC().Format(microTime), Key: printable(r.Key),
+		Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, Timestamp: r.Timestamp.UTC().Format(cli.MicroTime), Key: printable(r.Key),
 		Headers: map[string]string{},
 	}
 	for _, h := range r.Headers {
@@ -228,7 +233,7 @@ func (t *tailing) decode(ctx context.Context, r *kgo.Record) (shownEvent, error)
 	e, err := wire.Head(r)
 	if err == nil {
 		s.Event = &shownEnvelope{
-			ID: e.ID, Type: e.Type, Source: e.Source, Subject: s.Headers["ce_subject"], Time: e.OccurredAt.UTC().Format(microTime),
+			ID: e.ID, Type: e.Type, Source: e.Source, Subject: s.Headers["ce_subject"], Time: e.OccurredAt.UTC().Format(cli.MicroTime),
 			CorrelationID: e.CorrelationID, CausationID: e.CausationID, Sequence: e.Sequence,
 		}
 		if e.Type == wire.DeliveryType {
@@ -241,7 +246,7 @@ func (t *tailing) decode(ctx context.Context, r *kgo.Record) (shownEvent, error)
 			return s, nil
 		}
 	}
-	bad, ok := asError[*wire.BadRecordError](err)
+	bad, ok := cli.As[*wire.BadRecordError](err)
 	if !ok {
 		return s, err
 	}

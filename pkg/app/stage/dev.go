@@ -1,4 +1,4 @@
-package app
+package stage
 
 import (
 	"bufio"
@@ -16,6 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/eventspine/spine/pkg/app/cli"
 	"github.com/eventspine/spine/pkg/app/config"
 	"github.com/eventspine/spine/pkg/app/serve"
 	"github.com/eventspine/spine/pkg/bus"
@@ -47,10 +48,10 @@ func (l listeners) complete() listeners {
 
 // startEmbedded starts the embedded parts under the data folder, creates the topics
 // and registers the schemas.
-func (a *cli) startEmbedded(ctx context.Context, at listeners, log *slog.Logger) (_ *embedded, err error) {
+func (a commands) startEmbedded(ctx context.Context, at listeners, log *slog.Logger) (_ *embedded, err error) {
 	at = at.complete()
 	stack, err := devstack.Start(ctx, devstack.Options{
-		Dir: filepath.Join(a.dataDir, "parts"), KafkaAddr: at.kafka, RegistryAddr: at.registry, Check: compatible, Log: log,
+		Dir: filepath.Join(a.DataDir, "parts"), KafkaAddr: at.kafka, RegistryAddr: at.registry, Check: compatible, Log: log,
 	})
 	if err != nil {
 		return nil, err
@@ -61,7 +62,7 @@ func (a *cli) startEmbedded(ctx context.Context, at listeners, log *slog.Logger)
 			err = errors.Join(err, stack.Close())
 		}
 	}()
-	a.brokers, a.registry = strings.Join(stack.Brokers(), ","), stack.RegistryURL()
+	a.Brokers, a.Registry = strings.Join(stack.Brokers(), ","), stack.RegistryURL()
 	if e.config, e.demo, err = a.loadDemo(at); err != nil {
 		return nil, err
 	}
@@ -82,12 +83,12 @@ func compatible(level, newText string, olds []string) []string {
 }
 
 // prepare creates the topics and registers the schemas.
-func (a *cli) prepare(ctx context.Context, l *config.Loaded) error {
-	facts, topics, err := a.fleet.contracts()
+func (a commands) prepare(ctx context.Context, l *config.Loaded) error {
+	facts, topics, err := a.Fleet.Contracts()
 	if err != nil {
 		return err
 	}
-	conf, err := kafka(l)
+	conf, err := cli.Kafka(l)
 	if err != nil {
 		return err
 	}
@@ -96,16 +97,16 @@ func (a *cli) prepare(ctx context.Context, l *config.Loaded) error {
 		return err
 	}
 	defer admin.Close()
-	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
+	ctx, cancel := context.WithTimeout(ctx, cli.Timeout)
 	defer cancel()
-	plan, err := topic.MakePlan(ctx, admin, topics.All(a.fleet.systems(), a.fleet.groupNames()), topic.Options{})
+	plan, err := topic.MakePlan(ctx, admin, topics.All(a.Fleet.Systems(), a.Fleet.GroupNames()), topic.Options{})
 	if err != nil {
 		return err
 	}
 	if err := topic.Apply(ctx, admin, plan); err != nil {
 		return err
 	}
-	registry, err := registryClient(l)
+	registry, err := cli.RegistryClient(l)
 	if err != nil {
 		return err
 	}
@@ -115,9 +116,9 @@ func (a *cli) prepare(ctx context.Context, l *config.Loaded) error {
 
 // loadDemo is load; where the configuration names no instance, the demo shops of the
 // adapters stand in, with a secret of their own in the data folder.
-func (a *cli) loadDemo(at listeners) (*config.Loaded, bool, error) {
+func (a commands) loadDemo(at listeners) (*config.Loaded, bool, error) {
 	flags := map[string]string{"intake.listen": at.intake, "ops.listen": at.ops}
-	l, err := a.load(flags)
+	l, err := a.Load(flags)
 	if err != nil || len(l.Instances) > 0 {
 		return l, false, err
 	}
@@ -125,12 +126,12 @@ func (a *cli) loadDemo(at listeners) (*config.Loaded, bool, error) {
 	if err != nil {
 		return nil, false, err
 	}
-	a.instances = map[string]config.Instance{}
-	for _, adapter := range a.fleet.Adapters {
+	a.Instances = map[string]config.Instance{}
+	for _, adapter := range a.Fleet.Adapters {
 		for _, in := range adapter.Day.Instances {
-			a.instances[in.String()] = demoInstance(in, secret)
+			a.Instances[in.String()] = demoInstance(in, secret)
 		}
-		for _, g := range a.fleet.Groups {
+		for _, g := range a.Fleet.Groups {
 			if demo, ok := g.Config.(interface {
 				Demo(shops []event.Instance, skus []string)
 			}); ok && len(adapter.Day.Instances) > 0 {
@@ -138,7 +139,7 @@ func (a *cli) loadDemo(at listeners) (*config.Loaded, bool, error) {
 			}
 		}
 	}
-	l, err = a.load(flags)
+	l, err = a.Load(flags)
 	return l, true, err
 }
 
@@ -152,8 +153,8 @@ func demoInstance(in event.Instance, secret config.Secret) config.Instance {
 const demoSecretFile = "demo-secret"
 
 // demoSecret is a random secret that stays with the data folder.
-func (a *cli) demoSecret() (config.Secret, error) {
-	file := filepath.Join(a.dataDir, demoSecretFile)
+func (a commands) demoSecret() (config.Secret, error) {
+	file := filepath.Join(a.DataDir, demoSecretFile)
 	if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
 		var b [16]byte
 		if _, err := rand.Read(b[:]); err != nil {
@@ -166,7 +167,7 @@ func (a *cli) demoSecret() (config.Secret, error) {
 	return config.Secret("file:" + file), nil
 }
 
-func (a *cli) newDevCmd() *cobra.Command {
+func (a commands) newDevCmd() *cobra.Command {
 	var at listeners
 	var reset bool
 	var yes bool
@@ -197,8 +198,8 @@ func (a *cli) newDevCmd() *cobra.Command {
 	return cmd
 }
 
-func (a *cli) dev(ctx context.Context, at listeners, shutdown time.Duration) (err error) {
-	log, err := a.logger()
+func (a commands) dev(ctx context.Context, at listeners, shutdown time.Duration) (err error) {
+	log, err := a.Logger()
 	if err != nil {
 		return err
 	}
@@ -212,16 +213,16 @@ func (a *cli) dev(ctx context.Context, at listeners, shutdown time.Duration) (er
 		return err
 	}
 	return a.serve(ctx, e.config, roles, shutdown, func(at serve.Addresses) {
-		data, err := filepath.Abs(a.dataDir)
+		data, err := filepath.Abs(a.DataDir)
 		if err != nil {
-			data = a.dataDir
+			data = a.DataDir
 		}
 		if e.demo {
 			if err := a.howToSign(e, at, data); err != nil {
 				log.WarnContext(ctx, "telling how to sign", "error", err)
 			}
 		}
-		err = writeJSON(a.Stdout, devReady{
+		err = cli.WriteJSON(a.Stdout, devReady{
 			Ready: true, Kafka: strings.Join(e.Brokers(), ","), Registry: e.RegistryURL(), Intake: "http://" + at.Intake,
 			Ops: "http://" + at.Ops, Database: e.config.Database.URL, Data: data,
 		})
@@ -243,9 +244,9 @@ type devReady struct {
 }
 
 // howToSign tells how to send a webhook to the demo shops, with a body to send.
-func (a *cli) howToSign(e *embedded, at serve.Addresses, data string) error {
+func (a commands) howToSign(e *embedded, at serve.Addresses, data string) error {
 	w := bufio.NewWriter(a.Stderr)
-	for _, adapter := range a.fleet.Adapters {
+	for _, adapter := range a.Fleet.Adapters {
 		if adapter.Day.HowToSign == "" {
 			continue
 		}
@@ -277,27 +278,27 @@ func example(file string, day producer.Day, in event.Instance) error {
 }
 
 // reset empties the data folder, if it is one of ours.
-func (a *cli) reset(yes bool) error {
-	entries, err := os.ReadDir(a.dataDir)
+func (a commands) reset(yes bool) error {
+	entries, err := os.ReadDir(a.DataDir)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && len(entries) == 0 {
 		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("resetting: %w", err)
 	}
-	if _, err := os.Stat(filepath.Join(a.dataDir, "parts")); err != nil {
-		return refused("%s is no data folder of spine dev: it has no folder parts", a.dataDir)
+	if _, err := os.Stat(filepath.Join(a.DataDir, "parts")); err != nil {
+		return cli.Refused("%s is no data folder of spine dev: it has no folder parts", a.DataDir)
 	}
-	if err := a.confirm(yes, "delete everything under "+a.dataDir); err != nil {
+	if err := a.Confirm(yes, "delete everything under "+a.DataDir); err != nil {
 		return err
 	}
-	release, err := devstack.Hold(filepath.Join(a.dataDir, "parts"))
+	release, err := devstack.Hold(filepath.Join(a.DataDir, "parts"))
 	if err != nil {
 		return err
 	}
 	defer release() //nolint:errcheck // the folder is going away
 	for _, entry := range entries {
-		if err := os.RemoveAll(filepath.Join(a.dataDir, entry.Name())); err != nil {
+		if err := os.RemoveAll(filepath.Join(a.DataDir, entry.Name())); err != nil {
 			return fmt.Errorf("resetting: %w", err)
 		}
 	}

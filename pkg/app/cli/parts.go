@@ -1,4 +1,4 @@
-package app
+package cli
 
 import (
 	"context"
@@ -15,12 +15,22 @@ import (
 
 	"github.com/eventspine/spine/pkg/app/config"
 	"github.com/eventspine/spine/pkg/bus"
+	"github.com/eventspine/spine/pkg/consumer"
+	"github.com/eventspine/spine/pkg/producer"
 	"github.com/eventspine/spine/pkg/schema"
 	"github.com/eventspine/spine/pkg/topic"
 )
 
-// contracts loads the declared facts and topics of the fleet.
-func (f Fleet) contracts() (*schema.Set, *topic.Set, error) {
+// Fleet is what a company brings: its systems, its reactions, its contracts.
+type Fleet struct {
+	Adapters []producer.Adapter
+	Groups   []consumer.Group
+	Schemas  []fs.FS // roots of <noun>/<verb>.v<N>.avsc; a later root may use shared records of an earlier one
+	Topics   []fs.FS // roots of <name>.yaml
+}
+
+// Contracts loads the declared facts and topics of the fleet.
+func (f Fleet) Contracts() (*schema.Set, *topic.Set, error) {
 	facts, err := schema.Load(f.Schemas...)
 	if err != nil {
 		return nil, nil, fmt.Errorf("loading the schemas: %w", err)
@@ -32,15 +42,15 @@ func (f Fleet) contracts() (*schema.Set, *topic.Set, error) {
 	return facts, topics, nil
 }
 
-// roots are the schema roots with the last one read from dir: what is being worked
+// Roots are the schema roots with the last one read from dir: what is being worked
 // on stands on disk, not in the binary.
-func (f Fleet) roots(dir string) []fs.FS {
+func (f Fleet) Roots(dir string) []fs.FS {
 	last := max(len(f.Schemas)-1, 0)
 	return append(append([]fs.FS{}, f.Schemas[:last]...), os.DirFS(dir))
 }
 
-// systems are the names of the adapters.
-func (f Fleet) systems() []string {
+// Systems are the names of the adapters.
+func (f Fleet) Systems() []string {
 	names := make([]string, len(f.Adapters))
 	for i, a := range f.Adapters {
 		names[i] = a.System
@@ -48,19 +58,20 @@ func (f Fleet) systems() []string {
 	return names
 }
 
-// groupNames are the names of the groups; translate is one of them to Kafka.
-func (f Fleet) groupNames() []string {
-	names := []string{translateName}
+// GroupNames are the names of the groups; translate is one of them to Kafka.
+func (f Fleet) GroupNames() []string {
+	names := []string{Translate}
 	for _, g := range f.Groups {
 		names = append(names, g.Name)
 	}
 	return names
 }
 
-const translateName = "translate"
+// Translate is the group that turns deliveries into facts.
+const Translate = "translate"
 
-// kafka is the client configuration, its password resolved.
-func kafka(l *config.Loaded) (bus.Config, error) {
+// Kafka is the client configuration, its password resolved.
+func Kafka(l *config.Loaded) (bus.Config, error) {
 	password, err := l.Resolve(l.Kafka.SASL.Password)
 	if err != nil {
 		return bus.Config{}, fmt.Errorf("kafka.sasl.password: %w", err)
@@ -72,8 +83,8 @@ func kafka(l *config.Loaded) (bus.Config, error) {
 	}, nil
 }
 
-// registryClient is the client of the schema registry.
-func registryClient(l *config.Loaded) (*sr.Client, error) {
+// RegistryClient is the client of the schema registry.
+func RegistryClient(l *config.Loaded) (*sr.Client, error) {
 	opts := []sr.ClientOpt{sr.URLs(l.Registry.URL)}
 	if l.Registry.User != "" {
 		password, err := l.Resolve(l.Registry.Password)
@@ -102,13 +113,13 @@ func registryClient(l *config.Loaded) (*sr.Client, error) {
 	return cl, nil
 }
 
-// withAdmin gives fn an admin client of the configured cluster.
-func (a *cli) withAdmin(ctx context.Context, fn func(context.Context, *config.Loaded, *kadm.Client) error) error {
-	l, err := a.load(nil)
+// WithAdmin gives fn an admin client of the configured cluster.
+func (a *CLI) WithAdmin(ctx context.Context, fn func(context.Context, *config.Loaded, *kadm.Client) error) error {
+	l, err := a.Load(nil)
 	if err != nil {
 		return err
 	}
-	conf, err := kafka(l)
+	conf, err := Kafka(l)
 	if err != nil {
 		return err
 	}
@@ -117,10 +128,10 @@ func (a *cli) withAdmin(ctx context.Context, fn func(context.Context, *config.Lo
 		return err
 	}
 	defer admin.Close()
-	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
+	ctx, cancel := context.WithTimeout(ctx, Timeout)
 	defer cancel()
 	return fn(ctx, l, admin)
 }
 
-// commandTimeout bounds commands that ask a broker or a registry once.
-const commandTimeout = 30 * time.Second
+// Timeout bounds commands that ask a broker or a registry once.
+const Timeout = 30 * time.Second

@@ -1,4 +1,4 @@
-package app
+package watch
 
 import (
 	"context"
@@ -10,13 +10,14 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/eventspine/spine/pkg/app/books"
+	"github.com/eventspine/spine/pkg/app/cli"
 	"github.com/eventspine/spine/pkg/app/config"
 	"github.com/eventspine/spine/pkg/intake"
 	"github.com/eventspine/spine/pkg/topic"
 	"github.com/eventspine/spine/pkg/wire"
 )
 
-func (a *cli) newAuditCmd() *cobra.Command {
+func (a commands) newAuditCmd() *cobra.Command {
 	var group, since string
 	cmd := &cobra.Command{
 		Use:   "audit",
@@ -27,16 +28,16 @@ func (a *cli) newAuditCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			l, err := a.load(nil)
+			l, err := a.Load(nil)
 			if err != nil {
 				return err
 			}
 			if group != "" {
-				if _, err := a.fleet.group(group); err != nil {
+				if _, err := a.Fleet.Group(group); err != nil {
 					return err
 				}
 			}
-			stock, err := a.stock(cmd.Context(), l, from)
+			stock, err := Stock(cmd.Context(), a.CLI, l, from)
 			if err != nil {
 				return err
 			}
@@ -44,11 +45,11 @@ func (a *cli) newAuditCmd() *cobra.Command {
 				stock.Groups = slices.DeleteFunc(stock.Groups, func(g books.Group) bool { return g.Name != group })
 			}
 			result := books.Balance(stock)
-			if err := a.print(result, func(w *table) { showBooks(w, result, a.wide()) }); err != nil {
+			if err := a.Print(result, func(w *cli.Table) { ShowBooks(w, result, a.Wide()) }); err != nil {
 				return err
 			}
 			if !result.Balanced {
-				return &exitError{code: exitDrift}
+				return &cli.ExitError{Code: cli.ExitDrift}
 			}
 			return nil
 		},
@@ -71,12 +72,12 @@ func sinceTime(s string, now time.Time) (time.Time, error) {
 			return t, nil
 		}
 	}
-	return time.Time{}, usage("--since %s: want a duration such as 2h, a day such as 2026-03-14, or RFC 3339", s)
+	return time.Time{}, cli.Usage("--since %s: want a duration such as 2h, a day such as 2026-03-14, or RFC 3339", s)
 }
 
-// stock collects the books of the fleet.
-func (a *cli) stock(ctx context.Context, l *config.Loaded, since time.Time) (_ books.Stock, err error) {
-	conf, err := kafka(l)
+// Stock collects the books of the fleet.
+func Stock(ctx context.Context, a *cli.CLI, l *config.Loaded, since time.Time) (_ books.Stock, err error) {
+	conf, err := cli.Kafka(l)
 	if err != nil {
 		return books.Stock{}, err
 	}
@@ -84,25 +85,25 @@ func (a *cli) stock(ctx context.Context, l *config.Loaded, since time.Time) (_ b
 	if err != nil {
 		return books.Stock{}, err
 	}
-	_, topics, err := a.fleet.contracts()
+	_, topics, err := a.Fleet.Contracts()
 	if err != nil {
 		return books.Stock{}, err
 	}
-	registry, err := registryClient(l)
+	registry, err := cli.RegistryClient(l)
 	if err != nil {
 		return books.Stock{}, err
 	}
 	o := books.Options{Client: client, Codec: wire.NewCodec(wire.NewRegistry(registry)), Since: since, Topics: factTopics(topics)}
-	for _, system := range a.fleet.systems() {
+	for _, system := range a.Fleet.Systems() {
 		o.Raw = append(o.Raw, topic.RawName(system))
 	}
-	dbs := &stores{l: l}
-	defer func() { err = errors.Join(err, dbs.close()) }()
-	if o.Translate, err = a.source(ctx, dbs, translateName); err != nil {
+	dbs := cli.NewStores(l)
+	defer func() { err = errors.Join(err, dbs.Close()) }()
+	if o.Translate, err = source(ctx, a, dbs, cli.Translate); err != nil {
 		return books.Stock{}, err
 	}
-	for _, g := range a.fleet.Groups {
-		src, err := a.source(ctx, dbs, g.Name)
+	for _, g := range a.Fleet.Groups {
+		src, err := source(ctx, a, dbs, g.Name)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // it has never run
 		}
@@ -131,39 +132,40 @@ func factTopics(topics *topic.Set) []string {
 	return names
 }
 
-func (a *cli) source(ctx context.Context, dbs *stores, name string) (books.Source, error) {
-	g, err := a.fleet.group(name)
+func source(ctx context.Context, a *cli.CLI, dbs *cli.Stores, name string) (books.Source, error) {
+	g, err := a.Fleet.Group(name)
 	if err != nil {
 		return books.Source{}, err
 	}
-	db, err := dbs.of(ctx, name)
+	db, err := dbs.Of(ctx, name)
 	return books.Source{Group: g, DB: db}, err
 }
 
-// showBooks shows the books; without all, facts that are not in the stream are left out.
-func showBooks(w *table, r books.Result, all bool) {
-	w.row("SYSTEM", "INSTANCE", "ACCEPTED", "TRANSLATED", "NO FACT", "DEAD", "MISSING", "PENDING")
+// ShowBooks shows the books to people; without all, facts that are not in the stream
+// are left out.
+func ShowBooks(w *cli.Table, r books.Result, all bool) {
+	w.Row("SYSTEM", "INSTANCE", "ACCEPTED", "TRANSLATED", "NO FACT", "DEAD", "MISSING", "PENDING")
 	for _, d := range r.Deliveries {
-		w.row(d.System, d.Instance, d.Accepted, d.Translated, d.NoFact, d.Dead, d.Missing, d.Pending)
+		w.Row(d.System, d.Instance, d.Accepted, d.Translated, d.NoFact, d.Dead, d.Missing, d.Pending)
 	}
-	w.line("")
-	w.row("GROUP", "FACT", "IN STREAM", "HANDLED", "PARKED", "DEAD", "MISSING", "DOUBLED", "PENDING")
+	w.Line("")
+	w.Row("GROUP", "FACT", "IN STREAM", "HANDLED", "PARKED", "DEAD", "MISSING", "DOUBLED", "PENDING")
 	for _, row := range r.Rows {
 		if row.InStream == 0 && !all {
 			continue
 		}
-		w.row(row.Group, row.Fact, row.InStream, row.Handled, row.Parked, row.Dead, row.Missing, row.Doubled, row.Pending)
+		w.Row(row.Group, row.Fact, row.InStream, row.Handled, row.Parked, row.Dead, row.Missing, row.Doubled, row.Pending)
 	}
-	w.line("")
+	w.Line("")
 	if r.Spooled > 0 {
-		w.line("%d deliveries wait in the spool", r.Spooled)
+		w.Line("%d deliveries wait in the spool", r.Spooled)
 	}
 	for _, f := range r.Findings {
-		w.line("! %s", f)
+		w.Line("! %s", f)
 	}
 	verdict := "the books balance"
 	if !r.Balanced {
 		verdict = "THE BOOKS DO NOT BALANCE"
 	}
-	w.line("%s: lost %d, doubled %d, phantom %d, out of order %d", verdict, r.Totals.Lost, r.Totals.Doubled, r.Totals.Phantom, r.Totals.OutOfOrder)
+	w.Line("%s: lost %d, doubled %d, phantom %d, out of order %d", verdict, r.Totals.Lost, r.Totals.Doubled, r.Totals.Phantom, r.Totals.OutOfOrder)
 }

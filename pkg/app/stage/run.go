@@ -1,4 +1,4 @@
-package app
+package stage
 
 import (
 	"context"
@@ -6,11 +6,12 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/eventspine/spine/pkg/app/cli"
 	"github.com/eventspine/spine/pkg/app/config"
 	"github.com/eventspine/spine/pkg/app/serve"
 )
 
-func (a *cli) newRunCmd() *cobra.Command {
+func (a commands) newRunCmd() *cobra.Command {
 	var shutdown time.Duration
 	cmd := &cobra.Command{
 		Use:   "run [intake] [translate] [group NAME...]",
@@ -23,7 +24,7 @@ func (a *cli) newRunCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			l, err := a.load(nil)
+			l, err := a.Load(nil)
 			if err != nil {
 				return err
 			}
@@ -35,9 +36,9 @@ func (a *cli) newRunCmd() *cobra.Command {
 }
 
 // roles reads the words of run; none means all.
-func (a *cli) roles(words []string) (serve.Roles, error) {
+func (a commands) roles(words []string) (serve.Roles, error) {
 	all := serve.Roles{Intake: true, Translate: true}
-	for _, g := range a.fleet.Groups {
+	for _, g := range a.Fleet.Groups {
 		all.Groups = append(all.Groups, g.Name)
 	}
 	if len(words) == 0 {
@@ -48,42 +49,42 @@ func (a *cli) roles(words []string) (serve.Roles, error) {
 		switch word {
 		case "intake":
 			r.Intake = true
-		case translateName:
+		case cli.Translate:
 			r.Translate = true
 		case "group", "groups":
 			if i+1 == len(words) {
-				return r, usage("group: want the names of groups, such as group inventory")
+				return r, cli.Usage("group: want the names of groups, such as group inventory")
 			}
 			r.Groups = words[i+1:]
 			return r, nil
 		default:
-			return r, usage("no role %s: want intake, translate, group NAME...", word)
+			return r, cli.Usage("no role %s: want intake, translate, group NAME...", word)
 		}
 	}
 	return r, nil
 }
 
 // serve runs roles against the parts that the configuration names.
-func (a *cli) serve(ctx context.Context, l *config.Loaded, roles serve.Roles, shutdown time.Duration, ready func(serve.Addresses)) error {
-	log, err := a.logger()
+func (a commands) serve(ctx context.Context, l *config.Loaded, roles serve.Roles, shutdown time.Duration, ready func(serve.Addresses)) error {
+	log, err := a.Logger()
 	if err != nil {
 		return err
 	}
-	facts, topics, err := a.fleet.contracts()
+	facts, topics, err := a.Fleet.Contracts()
 	if err != nil {
 		return err
 	}
-	conf, err := kafka(l)
+	conf, err := cli.Kafka(l)
 	if err != nil {
 		return err
 	}
 	conf.Log = log
-	registry, err := registryClient(l)
+	registry, err := cli.RegistryClient(l)
 	if err != nil {
 		return err
 	}
 	return serve.Run(ctx, serve.Options{
-		Adapters: a.fleet.Adapters, Groups: a.fleet.Groups, Facts: facts, Topics: topics, Config: l, Kafka: conf,
-		Registry: registry, Roles: roles, Shutdown: shutdown, Version: buildVersion().Version, Log: log, Ready: ready,
+		Adapters: a.Fleet.Adapters, Groups: a.Fleet.Groups, Facts: facts, Topics: topics, Config: l, Kafka: conf,
+		Registry: registry, Roles: roles, Shutdown: shutdown, Version: cli.BuildVersion().Version, Log: log, Ready: ready,
 	})
 }

@@ -1,4 +1,4 @@
-package app
+package stage
 
 import (
 	"context"
@@ -11,8 +11,10 @@ import (
 	"time"
 
 	"github.com/eventspine/spine/pkg/app/books"
+	"github.com/eventspine/spine/pkg/app/cli"
 	"github.com/eventspine/spine/pkg/app/config"
 	"github.com/eventspine/spine/pkg/app/play"
+	"github.com/eventspine/spine/pkg/app/watch"
 	"github.com/eventspine/spine/pkg/once"
 )
 
@@ -59,13 +61,13 @@ type demoReport struct {
 }
 
 // demoResult reads back what the day left behind.
-func (a *cli) demoResult(ctx context.Context, l *config.Loaded, report play.Report) (_ demoResult, err error) {
+func (a commands) demoResult(ctx context.Context, l *config.Loaded, report play.Report) (_ demoResult, err error) {
 	r := demoResult{Facts: map[string]int{}, Groups: map[string]demoGroup{}, report: report}
 	r.Deliveries = demoDeliveries{Sent: report.Sent, Accepted: len(report.Accepted)}
 	for _, n := range report.Refused {
 		r.Deliveries.Refused += n
 	}
-	stock, err := a.stock(ctx, l, time.Time{})
+	stock, err := watch.Stock(ctx, a.CLI, l, time.Time{})
 	if err != nil {
 		return r, err
 	}
@@ -82,10 +84,10 @@ func (a *cli) demoResult(ctx context.Context, l *config.Loaded, report play.Repo
 	}
 	latencies := stock.Latencies()
 	r.LatencyMS = demoLatency{P50: books.Quantile(latencies, 0.5), P99: books.Quantile(latencies, 0.99)}
-	dbs := &stores{l: l}
-	defer func() { err = errors.Join(err, dbs.close()) }()
+	dbs := cli.NewStores(l)
+	defer func() { err = errors.Join(err, dbs.Close()) }()
 	for _, g := range stock.Groups {
-		db, err := dbs.of(ctx, g.Name)
+		db, err := dbs.Of(ctx, g.Name)
 		if err != nil {
 			return r, err
 		}
@@ -105,11 +107,11 @@ func (a *cli) demoResult(ctx context.Context, l *config.Loaded, report play.Repo
 		}
 		r.reports = append(r.reports, reports...)
 	}
-	db, err := dbs.of(ctx, translateName)
+	db, err := dbs.Of(ctx, cli.Translate)
 	if err != nil {
 		return r, err
 	}
-	return r, r.letters(ctx, db.Store(translateName), translateName)
+	return r, r.letters(ctx, db.Store(cli.Translate), cli.Translate)
 }
 
 // letters reads why records are dead.
@@ -125,8 +127,8 @@ func (r *demoResult) letters(ctx context.Context, store *once.Store, group strin
 	return nil
 }
 
-func (a *cli) reports(ctx context.Context, db *sql.DB, group string) ([]demoReport, error) {
-	g, err := a.fleet.group(group)
+func (a commands) reports(ctx context.Context, db *sql.DB, group string) ([]demoReport, error) {
+	g, err := a.Fleet.Group(group)
 	if err != nil {
 		return nil, err
 	}
@@ -176,58 +178,58 @@ func answer(ctx context.Context, db *sql.DB, query string) ([][]any, error) {
 }
 
 // tell prints the result, and decides.
-func (a *cli) tell(r demoResult) error {
-	if err := a.print(r, func(w *table) { showDemo(w, r) }); err != nil {
+func (a commands) tell(r demoResult) error {
+	if err := a.Print(r, func(w *cli.Table) { showDemo(w, r) }); err != nil {
 		return err
 	}
 	if len(r.report.Unexpected) > 0 || r.report.Failed > 0 {
-		return &exitError{exitDrift, fmt.Errorf("%d deliveries were answered otherwise than they should, such as: %s", len(r.report.Unexpected), r.report.Unexpected[0])}
+		return &cli.ExitError{Code: cli.ExitDrift, Err: fmt.Errorf("%d deliveries were answered otherwise than they should, such as: %s", len(r.report.Unexpected), r.report.Unexpected[0])}
 	}
 	if !r.audit.Balanced {
-		return &exitError{code: exitDrift}
+		return &cli.ExitError{Code: cli.ExitDrift}
 	}
 	return nil
 }
 
-func showDemo(w *table, r demoResult) {
-	w.line("\nWHAT ARRIVED")
-	w.row("deliveries sent", r.Deliveries.Sent)
-	w.row("accepted", r.Deliveries.Accepted)
-	w.row("of these, nothing new in it", r.Deliveries.Duplicate)
+func showDemo(w *cli.Table, r demoResult) {
+	w.Line("\nWHAT ARRIVED")
+	w.Row("deliveries sent", r.Deliveries.Sent)
+	w.Row("accepted", r.Deliveries.Accepted)
+	w.Row("of these, nothing new in it", r.Deliveries.Duplicate)
 	for _, reason := range slices.Sorted(maps.Keys(r.report.Refused)) {
-		w.row("refused: "+reason, r.report.Refused[reason])
+		w.Row("refused: "+reason, r.report.Refused[reason])
 	}
-	w.line("\nWHAT WAS SPECIAL ABOUT IT")
+	w.Line("\nWHAT WAS SPECIAL ABOUT IT")
 	for _, note := range slices.Sorted(maps.Keys(r.report.Notes)) {
-		w.row(note, r.report.Notes[note])
+		w.Row(note, r.report.Notes[note])
 	}
-	w.line("\nDEAD LETTERS")
+	w.Line("\nDEAD LETTERS")
 	for _, row := range r.dead {
-		w.row(row...)
+		w.Row(row...)
 	}
-	w.line("\nFACTS")
+	w.Line("\nFACTS")
 	for _, fact := range slices.Sorted(maps.Keys(r.Facts)) {
-		w.row(fact, r.Facts[fact])
+		w.Row(fact, r.Facts[fact])
 	}
-	w.line("\nGROUPS")
-	w.row("GROUP", "HANDLED", "DUPLICATES", "PARKED", "DEAD", "EFFECTS")
+	w.Line("\nGROUPS")
+	w.Row("GROUP", "HANDLED", "DUPLICATES", "PARKED", "DEAD", "EFFECTS")
 	for _, name := range slices.Sorted(maps.Keys(r.Groups)) {
 		g := r.Groups[name]
-		w.row(name, g.Handled, g.Duplicate, g.Parked, g.Dead, g.Effects)
+		w.Row(name, g.Handled, g.Duplicate, g.Parked, g.Dead, g.Effects)
 	}
 	for _, report := range r.reports {
-		w.line("\n%s", strings.ToUpper(report.title))
+		w.Line("\n%s", strings.ToUpper(report.title))
 		for _, row := range report.rows {
-			w.row(row...)
+			w.Row(row...)
 		}
 	}
-	w.line("\nLATENCY")
-	w.row("", "P50 MS", "P99 MS")
-	w.row("answer over HTTP", fmt.Sprintf("%.1f", ms(r.report, 0.5)), fmt.Sprintf("%.1f", ms(r.report, 0.99)))
-	w.row("received → handled by a group", fmt.Sprintf("%.1f", r.LatencyMS.P50), fmt.Sprintf("%.1f", r.LatencyMS.P99))
-	w.line("\nTHE BOOKS")
-	showBooks(w, r.audit, false)
-	w.line("%.1f s in all", float64(r.ElapsedMS)/1000)
+	w.Line("\nLATENCY")
+	w.Row("", "P50 MS", "P99 MS")
+	w.Row("answer over HTTP", fmt.Sprintf("%.1f", ms(r.report, 0.5)), fmt.Sprintf("%.1f", ms(r.report, 0.99)))
+	w.Row("received → handled by a group", fmt.Sprintf("%.1f", r.LatencyMS.P50), fmt.Sprintf("%.1f", r.LatencyMS.P99))
+	w.Line("\nTHE BOOKS")
+	watch.ShowBooks(w, r.audit, false)
+	w.Line("%.1f s in all", float64(r.ElapsedMS)/1000)
 }
 
 func ms(r play.Report, q float64) float64 { return float64(r.Quantile(q).Microseconds()) / 1000 }

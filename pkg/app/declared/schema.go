@@ -1,4 +1,4 @@
-package app
+package declared
 
 import (
 	"context"
@@ -8,21 +8,22 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/eventspine/spine/pkg/app/cli"
 	"github.com/eventspine/spine/pkg/schema"
 	"github.com/eventspine/spine/pkg/schema/gen"
 	"github.com/eventspine/spine/pkg/schema/lint"
 )
 
-func (a *cli) newSchemaCmd() *cobra.Command {
-	cmd := plural(&cobra.Command{Use: "schema", Short: "Schemas: check, generate, freeze, register", Args: cobra.NoArgs, RunE: help}, "schemas")
+func (a commands) newSchemaCmd() *cobra.Command {
+	cmd := cli.Plural(&cobra.Command{Use: "schema", Short: "Schemas: check, generate, freeze, register", Args: cobra.NoArgs, RunE: cli.Help}, "schemas")
 	var dir string
 	cmd.PersistentFlags().StringVar(&dir, "dir", "schemas", "folder of the .avsc files")
 	cmd.AddCommand(
 		a.newFindingsCmd("lint", "Check the files against the rules L01 to L18", func() ([]schema.Finding, error) {
-			return lint.Check(a.fleet.roots(dir)...)
+			return lint.Check(a.Fleet.Roots(dir)...)
 		}, &dir),
 		a.newFindingsCmd("compat", "Check the files against all frozen revisions, in both directions", func() ([]schema.Finding, error) {
-			return schema.CheckReleased(a.fleet.roots(dir)...)
+			return schema.CheckReleased(a.Fleet.Roots(dir)...)
 		}, &dir),
 		a.newSchemaGenCmd(&dir), a.newSchemaReleaseCmd(&dir), a.newSchemaRegisterCmd(), a.newSchemaListCmd(),
 		a.newSchemaShowCmd(),
@@ -31,7 +32,7 @@ func (a *cli) newSchemaCmd() *cobra.Command {
 }
 
 // newFindingsCmd is a command that prints findings and exits 100 if there are any.
-func (a *cli) newFindingsCmd(use, short string, find func() ([]schema.Finding, error), dir *string) *cobra.Command {
+func (a commands) newFindingsCmd(use, short string, find func() ([]schema.Finding, error), dir *string) *cobra.Command {
 	return &cobra.Command{
 		Use: use, Short: short, Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
@@ -45,13 +46,13 @@ func (a *cli) newFindingsCmd(use, short string, find func() ([]schema.Finding, e
 			if findings == nil {
 				findings = []schema.Finding{}
 			}
-			err = a.print(findings, func(w *table) {
+			err = a.Print(findings, func(w *cli.Table) {
 				for _, f := range findings {
-					w.line("%s/%s", *dir, f)
+					w.Line("%s/%s", *dir, f)
 				}
 			})
 			if err == nil && len(findings) > 0 {
-				return &exitError{code: exitFindings}
+				return &cli.ExitError{Code: cli.ExitFindings}
 			}
 			return err
 		},
@@ -60,12 +61,12 @@ func (a *cli) newFindingsCmd(use, short string, find func() ([]schema.Finding, e
 
 func folder(dir string) error {
 	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
-		return usage("--dir %s: no such folder; run it where the module is, or name the folder", dir)
+		return cli.Usage("--dir %s: no such folder; run it where the module is, or name the folder", dir)
 	}
 	return nil
 }
 
-func (a *cli) newSchemaGenCmd(dir *string) *cobra.Command {
+func (a commands) newSchemaGenCmd(dir *string) *cobra.Command {
 	var check bool
 	cmd := &cobra.Command{
 		Use: "gen", Short: "Write the Go types beside the .avsc files", Args: cobra.NoArgs,
@@ -73,10 +74,10 @@ func (a *cli) newSchemaGenCmd(dir *string) *cobra.Command {
 			if err := folder(*dir); err != nil {
 				return err
 			}
-			roots := a.fleet.roots(*dir)
+			roots := a.Fleet.Roots(*dir)
 			set, err := schema.Load(roots...)
 			if err != nil {
-				return &exitError{exitUsage, err}
+				return &cli.ExitError{Code: cli.ExitUsage, Err: err}
 			}
 			write := gen.Generate
 			if check {
@@ -89,13 +90,13 @@ func (a *cli) newSchemaGenCmd(dir *string) *cobra.Command {
 			if changed == nil {
 				changed = []string{}
 			}
-			err = a.print(changed, func(w *table) {
+			err = a.Print(changed, func(w *cli.Table) {
 				for _, file := range changed {
-					w.line("%s/%s", *dir, file)
+					w.Line("%s/%s", *dir, file)
 				}
 			})
 			if err == nil && check && len(changed) > 0 {
-				return &exitError{exitFindings, fmt.Errorf("%d generated files are out of date: run spine schema gen", len(changed))}
+				return &cli.ExitError{Code: cli.ExitFindings, Err: fmt.Errorf("%d generated files are out of date: run spine schema gen", len(changed))}
 			}
 			return err
 		},
@@ -104,37 +105,37 @@ func (a *cli) newSchemaGenCmd(dir *string) *cobra.Command {
 	return cmd
 }
 
-func (a *cli) newSchemaReleaseCmd(dir *string) *cobra.Command {
+func (a commands) newSchemaReleaseCmd(dir *string) *cobra.Command {
 	return &cobra.Command{
 		Use: "release", Short: "Freeze the current revisions: from then on they never change", Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			if err := folder(*dir); err != nil {
 				return err
 			}
-			roots := a.fleet.roots(*dir)
+			roots := a.Fleet.Roots(*dir)
 			done, err := schema.Release(*dir, roots[:len(roots)-1]...)
 			if err != nil {
 				return findings(err)
 			}
-			return a.print(done, func(w *table) {
-				w.row("FACT", "REVISION", "FILE", "STATE")
+			return a.Print(done, func(w *cli.Table) {
+				w.Row("FACT", "REVISION", "FILE", "STATE")
 				for _, r := range done {
 					state := "unchanged"
 					if r.Created {
 						state = "frozen now"
 					}
-					w.row(r.Fact, "r"+strconv.Itoa(r.Revision), r.File, state)
+					w.Row(r.Fact, "r"+strconv.Itoa(r.Revision), r.File, state)
 				}
 			})
 		},
 	}
 }
 
-func (a *cli) newSchemaListCmd() *cobra.Command {
+func (a commands) newSchemaListCmd() *cobra.Command {
 	return &cobra.Command{
 		Use: "list", Short: "List the facts of this binary", Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			set, topics, err := a.fleet.contracts()
+			set, topics, err := a.Fleet.Contracts()
 			if err != nil {
 				return err
 			}
@@ -151,21 +152,21 @@ func (a *cli) newSchemaListCmd() *cobra.Command {
 				target, _ := topics.Route(f.Type.String())
 				items = append(items, item{f.Type.String(), f.FullName, target.Topic, f.Owner, len(set.Released(f.Type.String())), f.Deprecated})
 			}
-			return a.print(items, func(w *table) {
-				w.row("FACT", "TOPIC", "OWNER", "REVISIONS", "SUBJECT")
+			return a.Print(items, func(w *cli.Table) {
+				w.Row("FACT", "TOPIC", "OWNER", "REVISIONS", "SUBJECT")
 				for _, i := range items {
 					name := i.Fact
 					if i.Deprecated != "" {
 						name += " (deprecated)"
 					}
-					w.row(name, i.Topic, i.Owner, i.Revisions, i.Subject)
+					w.Row(name, i.Topic, i.Owner, i.Revisions, i.Subject)
 				}
 			})
 		},
 	}
 }
 
-func (a *cli) newSchemaShowCmd() *cobra.Command {
+func (a commands) newSchemaShowCmd() *cobra.Command {
 	return &cobra.Command{
 		Use: "show FACT", Short: "Show a fact: fields, types, what they mean, personal data", Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, words []string) error {
@@ -175,42 +176,42 @@ func (a *cli) newSchemaShowCmd() *cobra.Command {
 			}
 			fact, ok := c.Fact(words[0])
 			if !ok {
-				return usage("no fact %s; see spine schema list", words[0])
+				return cli.Usage("no fact %s; see spine schema list", words[0])
 			}
-			if a.people() {
+			if a.People() {
 				return fact.WriteText(a.Stdout)
 			}
-			return a.print(fact, nil)
+			return a.Print(fact, nil)
 		},
 	}
 }
 
-func (a *cli) newSchemaRegisterCmd() *cobra.Command {
+func (a commands) newSchemaRegisterCmd() *cobra.Command {
 	return &cobra.Command{
 		Use: "register", Short: "Register the facts of this binary at the registry, FULL_TRANSITIVE", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			set, _, err := a.fleet.contracts()
+			set, _, err := a.Fleet.Contracts()
 			if err != nil {
 				return err
 			}
-			l, err := a.load(nil)
+			l, err := a.Load(nil)
 			if err != nil {
 				return err
 			}
-			client, err := registryClient(l)
+			client, err := cli.RegistryClient(l)
 			if err != nil {
 				return err
 			}
-			ctx, cancel := context.WithTimeout(cmd.Context(), commandTimeout)
+			ctx, cancel := context.WithTimeout(cmd.Context(), cli.Timeout)
 			defer cancel()
 			done, err := schema.Register(ctx, client, set)
 			if done == nil && err != nil {
 				return err
 			}
-			if shown := a.print(done, func(w *table) {
-				w.row("FACT", "SUBJECT", "ID", "VERSION", "STATE")
+			if shown := a.Print(done, func(w *cli.Table) {
+				w.Row("FACT", "SUBJECT", "ID", "VERSION", "STATE")
 				for _, r := range done {
-					w.row(r.Fact, r.Subject, r.ID, r.Version, r.State)
+					w.Row(r.Fact, r.Subject, r.ID, r.Version, r.State)
 				}
 			}); shown != nil {
 				return shown
@@ -222,8 +223,8 @@ func (a *cli) newSchemaRegisterCmd() *cobra.Command {
 
 // findings gives an incompatible schema its exit code.
 func findings(err error) error {
-	if _, ok := asError[*schema.IncompatibleError](err); ok {
-		return &exitError{exitFindings, err}
+	if _, ok := cli.As[*schema.IncompatibleError](err); ok {
+		return &cli.ExitError{Code: cli.ExitFindings, Err: err}
 	}
 	return err
 }

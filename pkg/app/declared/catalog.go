@@ -1,22 +1,23 @@
-package app
+package declared
 
 import (
 	"github.com/spf13/cobra"
 
+	"github.com/eventspine/spine/pkg/app/cli"
 	"github.com/eventspine/spine/pkg/catalog"
 )
 
 // catalog joins what this binary declares.
-func (a *cli) catalog() (catalog.Catalog, error) {
-	facts, topics, err := a.fleet.contracts()
+func (a commands) catalog() (catalog.Catalog, error) {
+	facts, topics, err := a.Fleet.Contracts()
 	if err != nil {
 		return catalog.Catalog{}, err
 	}
-	return catalog.New(catalog.Fleet{Schemas: facts, Topics: topics, Adapters: a.fleet.Adapters, Groups: a.fleet.Groups}), nil
+	return catalog.New(catalog.Fleet{Schemas: facts, Topics: topics, Adapters: a.Fleet.Adapters, Groups: a.Fleet.Groups}), nil
 }
 
-func (a *cli) newCatalogCmd() *cobra.Command {
-	cmd := &cobra.Command{Use: "catalog", Short: "Who emits, who reads, fields, owners, personal data, gaps", Args: cobra.NoArgs, RunE: help}
+func (a commands) newCatalogCmd() *cobra.Command {
+	cmd := &cobra.Command{Use: "catalog", Short: "Who emits, who reads, fields, owners, personal data, gaps", Args: cobra.NoArgs, RunE: cli.Help}
 	cmd.AddCommand(
 		&cobra.Command{
 			Use: "list", Short: "List facts with emitters and readers, and what does not fit together", Args: cobra.NoArgs,
@@ -25,10 +26,10 @@ func (a *cli) newCatalogCmd() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				if a.people() {
+				if a.People() {
 					return c.WriteTable(a.Stdout)
 				}
-				return a.print(c, nil)
+				return a.Print(c, nil)
 			},
 		},
 		&cobra.Command{
@@ -39,31 +40,28 @@ func (a *cli) newCatalogCmd() *cobra.Command {
 	return cmd
 }
 
-func (a *cli) showCatalog(name string) error {
+func (a commands) showCatalog(name string) error {
 	c, err := a.catalog()
 	if err != nil {
 		return err
 	}
 	if f, ok := c.Fact(name); ok {
-		if a.people() {
+		if a.People() {
 			return f.WriteText(a.Stdout)
 		}
-		return a.print(f, nil)
+		return a.Print(f, nil)
 	}
 	if s, ok := c.System(name); ok {
-		if a.people() {
+		if a.People() {
 			return s.WriteText(a.Stdout)
 		}
-		return a.print(s, nil)
+		return a.Print(s, nil)
 	}
 	if g, ok := c.Group(name); ok {
-		if a.people() {
+		if a.People() {
 			return g.WriteText(a.Stdout)
 		}
-		return a.print(g, nil)
+		return a.Print(g, nil)
 	}
-	return usage("no fact, system or group %s; see spine catalog list", name)
+	return cli.Usage("no fact, system or group %s; see spine catalog list", name)
 }
-
-// people says that the output is for people.
-func (a *cli) people() bool { return a.output == "table" || a.output == "wide" }

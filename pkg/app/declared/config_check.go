@@ -1,4 +1,4 @@
-package app
+package declared
 
 import (
 	"context"
@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/eventspine/spine/pkg/app/cli"
 	"github.com/eventspine/spine/pkg/app/config"
 	"github.com/eventspine/spine/pkg/bus"
 	"github.com/eventspine/spine/pkg/once"
@@ -26,36 +27,36 @@ type checked struct {
 	Remedy  string `json:"remedy"`
 }
 
-func (a *cli) newConfigCheckCmd() *cobra.Command {
+func (a commands) newConfigCheckCmd() *cobra.Command {
 	return &cobra.Command{
 		Use: "check", Short: "Check the configuration, and try each part that it names", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			l, err := a.load(nil)
+			l, err := a.Load(nil)
 			if err != nil {
 				return err
 			}
 			all := a.checkParts(cmd.Context(), l)
-			if err := a.print(all, func(w *table) {
-				w.row("PART", "STATE", "SAYS", "WHAT TO DO")
+			if err := a.Print(all, func(w *cli.Table) {
+				w.Row("PART", "STATE", "SAYS", "WHAT TO DO")
 				for _, c := range all {
 					state := "ok"
 					if !c.OK {
 						state = "FAILED"
 					}
-					w.row(c.Part, state, c.Message, c.Remedy)
+					w.Row(c.Part, state, c.Message, c.Remedy)
 				}
 			}); err != nil {
 				return err
 			}
 			if slices.ContainsFunc(all, func(c checked) bool { return !c.OK }) {
-				return &exitError{code: exitFailure}
+				return &cli.ExitError{Code: cli.ExitFailure}
 			}
 			return nil
 		},
 	}
 }
 
-func (a *cli) checkParts(ctx context.Context, l *config.Loaded) []checked {
+func (a commands) checkParts(ctx context.Context, l *config.Loaded) []checked {
 	var all []checked
 	try := func(part, says, remedy string, fn func(context.Context) error) {
 		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
@@ -70,12 +71,12 @@ func (a *cli) checkParts(ctx context.Context, l *config.Loaded) []checked {
 		func(ctx context.Context) error { return pingKafka(ctx, l) })
 	try("registry", l.Registry.URL, "start the registry, or correct registry.url",
 		func(ctx context.Context) error { return pingRegistry(ctx, l) })
-	for _, name := range a.fleet.groupNames() {
+	for _, name := range a.Fleet.GroupNames() {
 		own := config.Database{}
 		if g := l.Groups[name]; g != nil {
 			own = g.Database
 		}
-		if own.URL == "" && name != translateName {
+		if own.URL == "" && name != cli.Translate {
 			continue // the common one is tried as translate's
 		}
 		part, db := "database", l.Database
@@ -118,7 +119,7 @@ func dial(ctx context.Context, address string) error {
 }
 
 func pingKafka(ctx context.Context, l *config.Loaded) error {
-	conf, err := kafka(l)
+	conf, err := cli.Kafka(l)
 	if err != nil {
 		return err
 	}
@@ -134,7 +135,7 @@ func pingKafka(ctx context.Context, l *config.Loaded) error {
 }
 
 func pingRegistry(ctx context.Context, l *config.Loaded) error {
-	client, err := registryClient(l)
+	client, err := cli.RegistryClient(l)
 	if err != nil {
 		return err
 	}

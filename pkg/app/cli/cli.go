@@ -1,0 +1,93 @@
+// Package cli is what all commands share: the fleet, the flags, the configuration,
+// what is printed and how a command ends.
+package cli
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+
+	"github.com/spf13/cobra"
+
+	"github.com/eventspine/spine/pkg/app/config"
+	"github.com/eventspine/spine/pkg/telemetry"
+)
+
+// Process is what a command line runs in, so that tests can run one.
+type Process struct {
+	Args           []string
+	Stdin          io.Reader
+	Stdout, Stderr io.Writer
+	Env            map[string]string
+}
+
+// CLI is one command line at work: the values of the flags that all commands have.
+type CLI struct {
+	Process
+	Fleet Fleet
+
+	ConfigFile string
+	Output     string
+	NoColor    bool
+	LogLevel   string
+	LogFormat  string
+	Quiet      bool // nobody asked for logs: what matters stands in the output
+	DataDir    string
+	Brokers    string
+	Registry   string
+	Database   string
+	Instances  map[string]config.Instance // where the configuration names none
+}
+
+// Load reads the configuration; more are values set by flags of the command.
+func (a *CLI) Load(more map[string]string) (*config.Loaded, error) {
+	flags := map[string]string{}
+	for path, value := range map[string]string{"kafka.brokers": a.Brokers, "registry.url": a.Registry, "database.url": a.Database} {
+		if value != "" {
+			flags[path] = value
+		}
+	}
+	for path, value := range more {
+		if value != "" {
+			flags[path] = value
+		}
+	}
+	groups := map[string]any{}
+	for _, g := range a.Fleet.Groups {
+		groups[g.Name] = g.Config
+	}
+	return config.Load(config.Source{
+		File: a.ConfigFile, Env: a.Env, Flags: flags, DataDir: a.DataDir, Groups: groups, Instances: a.Instances,
+	})
+}
+
+// Logger writes to stderr: data is for stdout.
+func (a *CLI) Logger() (*slog.Logger, error) {
+	if a.Quiet {
+		return slog.New(slog.DiscardHandler), nil
+	}
+	log, err := telemetry.NewLog(a.Stderr, a.LogFormat, a.LogLevel)
+	if err != nil {
+		return nil, Usage("%w", err)
+	}
+	return log, nil
+}
+
+// Help shows what a command can do.
+func Help(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+
+// Plural makes a noun work in singular and plural.
+func Plural(cmd *cobra.Command, other string) *cobra.Command {
+	cmd.Aliases = append(cmd.Aliases, other)
+	return cmd
+}
+
+// AtLeast wants n words or more.
+func AtLeast(n int, what string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, words []string) error {
+		if len(words) < n {
+			return fmt.Errorf("want %s", what)
+		}
+		return nil
+	}
+}
