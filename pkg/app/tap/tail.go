@@ -21,7 +21,7 @@ func Tail(ctx context.Context, o Options, n int, emit func(*kgo.Record) error) e
 func Follow(ctx context.Context, o Options, n int, emit func(*kgo.Record) error) error {
 	ends, err := tail(ctx, o, n, emit)
 	if ctx.Err() != nil {
-		return nil // it was told to stop
+		return nil //nolint:nilerr // it was told to stop
 	}
 	if err != nil {
 		return err
