@@ -27,7 +27,7 @@ import (
 // SPINE_TEST_KILLS makes it longer, SPINE_TEST_SEED plays a day and its kills again
 // (the moments are those of the answers: no two runs are the same to the microsecond).
 func TestCrash(t *testing.T) {
-	t.Parallel()
+	parallel(t)
 	kills, seed := number(t, "SPINE_TEST_KILLS", 20), uint64(number(t, "SPINE_TEST_SEED", int(rand.Uint32())))
 	t.Logf("SPINE_TEST_SEED=%d SPINE_TEST_KILLS=%d", seed, kills)
 	b := newBackbone(t, seed)
@@ -241,6 +241,7 @@ func (b *backbone) strike() {
 	victim := b.rand.IntN(len(b.processes))
 	if len(b.processes) > 1 && b.rand.IntN(3) > 0 {
 		eventually(b.t, time.Minute, "coming back: "+b.processes[victim].name, ready(b.processes[victim].ops))
+		<-time.After(time.Duration(b.rand.IntN(1500)) * time.Millisecond) // it works
 	}
 	b.kill(victim, time.Duration(b.rand.IntN(15_000))*time.Microsecond)
 	if b.rand.IntN(4) == 0 {

@@ -54,7 +54,7 @@ func hongKong(t *testing.T) *place {
 
 // TestPath goes the straight path with one order at a time, on both sets of parts.
 func TestPath(t *testing.T) {
-	t.Parallel()
+	parallel(t)
 	p := hongKong(t)
 	t.Run("a real order", func(t *testing.T) { realOrder(t, p) })
 	t.Run("an order with an address, twice, and forged", func(t *testing.T) { orderWithAddress(t, p) })

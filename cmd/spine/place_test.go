@@ -58,6 +58,15 @@ func realParts() bool {
 	return true
 }
 
+// parallel runs a test beside others where it has parts of its own. Real parts are
+// shared, and the groups have the same names in every Spine.
+func parallel(t *testing.T) {
+	t.Helper()
+	if !realParts() {
+		t.Parallel()
+	}
+}
+
 // newPlace chooses addresses that nobody uses. Parts are embedded ones, of spine dev.
 func newPlace(t *testing.T, shops []producer.Shop) *place {
 	t.Helper()
