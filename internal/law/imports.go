@@ -86,6 +86,27 @@ func homeOf(homes map[string]Home, name string) (home Home, ok bool) {
 	return home, ok
 }
 
+// TestKits is the law that what tests stand on is no part of the program: a package
+// whose name ends in "test" is imported by tests, and by others of its kind, alone.
+func TestKits() Law {
+	return Law{Name: "test-kits", Check: func(t *Tree) (found []string) {
+		for _, p := range t.Packages {
+			if strings.HasSuffix(p.Path, "test") {
+				continue
+			}
+			for _, f := range p.Files {
+				for _, spec := range f.Syntax.Imports {
+					name, err := strconv.Unquote(spec.Path.Value)
+					if err == nil && under(name, t.Module) && strings.HasSuffix(name, "test") {
+						found = append(found, fmt.Sprintf("%s: %s imports the test kit %s: import it from a _test.go file, or move what both need to where the concept lives", t.at(spec), p.Path, name))
+					}
+				}
+			}
+		}
+		return found
+	}}
+}
+
 // Listed is the law "one folder, one line": the list package of each root imports
 // every folder below the root.
 func Listed(roots ...string) Law {

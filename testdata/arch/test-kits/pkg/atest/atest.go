@@ -1,0 +1,3 @@
+package atest
+
+func Run() {}

@@ -1,0 +1,5 @@
+package btest
+
+import "github.com/eventspine/spine/pkg/atest"
+
+func Run() { atest.Run() }
