@@ -73,8 +73,8 @@ func TestContained(t *testing.T) {
 func TestPause(t *testing.T) {
 	t.Parallel()
 	p := fault.Retry{Base: 100 * time.Millisecond, Max: time.Second}
-	for failures, ceiling := range map[int]time.Duration{1: 100, 2: 200, 3: 400, 4: 800, 5: 1000, 60: 1000} {
-		ceiling *= time.Millisecond
+	for failures, ms := range map[int]int{1: 100, 2: 200, 3: 400, 4: 800, 5: 1000, 60: 1000} {
+		ceiling := time.Duration(ms) * time.Millisecond
 		var below, above int
 		for range 2000 {
 			pause := p.Pause(failures)
