@@ -108,7 +108,7 @@ func (a *CLI) Print(v any, fill func(*Table)) error {
 		_, err = a.Stdout.Write(text)
 		return err
 	default:
-		return Usage("--output %s: want Table, wide, json or yaml", a.Output)
+		return Usage("--output %s: want table, wide, json or yaml", a.Output)
 	}
 }
 

@@ -63,7 +63,8 @@ func (a commands) demo(ctx context.Context, f demoFlags) (err error) {
 	if err != nil {
 		return err
 	}
-	a.ConfigFile = os.DevNull // the demo plays its own shops, whatever stands in spine.yaml
+	// The demo plays its own shops on its own parts, whatever the configuration says.
+	a.ConfigFile, a.Env = os.DevNull, nil
 	begun := time.Now()
 	say := newProgress(a.Stderr)
 	defer say.end()

@@ -2,6 +2,7 @@ package stage
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -66,6 +67,8 @@ func (a commands) startEmbedded(ctx context.Context, at listeners, log *slog.Log
 	if e.config, e.demo, err = a.loadDemo(at); err != nil {
 		return nil, err
 	}
+	// The configuration may name production's parts: these are others.
+	e.config.Kafka, e.config.Registry = config.Kafka{Brokers: stack.Brokers()}, config.Registry{URL: stack.RegistryURL()}
 	return e, a.prepare(ctx, e.config)
 }
 
@@ -114,10 +117,14 @@ func (a commands) prepare(ctx context.Context, l *config.Loaded) error {
 	return err
 }
 
-// loadDemo is load; where the configuration names no instance, the demo shops of the
-// adapters stand in, with a secret of their own in the data folder.
+// loadDemo is load, with database and spool in the data folder unless a flag names
+// another: those of the configuration may be production's. Where it names no instance,
+// the demo shops of the adapters stand in, with a secret of their own.
 func (a commands) loadDemo(at listeners) (*config.Loaded, bool, error) {
-	flags := map[string]string{"intake.listen": at.intake, "ops.listen": at.ops}
+	own := config.Default(a.DataDir)
+	flags := map[string]string{
+		"intake.listen": at.intake, "ops.listen": at.ops, "intake.spool": own.Intake.Spool, "database.url": cmp.Or(a.Database, own.Database.URL),
+	}
 	l, err := a.Load(flags)
 	if err != nil || len(l.Instances) > 0 {
 		return l, false, err

@@ -38,6 +38,14 @@ func (p partition) done() bool { return p.to >= 0 && p.next >= p.to }
 // when the window is read, when emit returns an error (ErrEnough is no error), or,
 // with Follow, when ctx ends.
 func Read(ctx context.Context, o Options, emit func(*kgo.Record) error) error {
+	err := read(ctx, o, emit)
+	if o.Follow && ctx.Err() != nil {
+		return nil //nolint:nilerr // that is how following ends, at whatever moment
+	}
+	return err
+}
+
+func read(ctx context.Context, o Options, emit func(*kgo.Record) error) error {
 	cl, err := kgo.NewClient(append(slices.Clone(o.Client),
 		kgo.ConsumeResetOffset(kgo.NoResetOffset()), kgo.FetchMaxWait(fetchWait), kgo.KeepControlRecords())...)
 	if err != nil {
@@ -74,9 +82,6 @@ func poll(ctx context.Context, cl *kgo.Client, o Options, open map[string]map[in
 	for left(open) > 0 || o.Follow {
 		fetches := cl.PollFetches(ctx)
 		if ctx.Err() != nil {
-			if o.Follow {
-				return nil
-			}
 			return ctx.Err()
 		}
 		if err := fetches.Err(); err != nil {
