@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"strings"
 	"time"
 )
 
@@ -15,15 +16,24 @@ import (
 // cheap.
 //
 // source is "<system>/<instance>" or "spine/<group>"; name is noun.verb without
-// version; discriminator is empty for facts that happen at most once.
+// version; discriminator is empty for facts that happen at most once. A "|" or "\"
+// in entity is written with a "\" before it, so that the parts can't run into each
+// other.
 func NewID(idTime time.Time, source, name, entity, discriminator string) string {
-	sum := sha256.Sum256([]byte(source + "|" + name + "|" + entity + "|" + discriminator))
+	sum := sha256.Sum256([]byte(source + "|" + name + "|" + escaped(entity) + "|" + discriminator))
 	var id [16]byte
 	binary.BigEndian.PutUint64(id[:8], uint64(idTime.UnixMilli())<<16)
 	copy(id[6:], sum[:10])
 	id[6] = id[6]&0x0f | 0x80 // version 8
 	id[8] = id[8]&0x3f | 0x80 // variant of RFC 9562
 	return formatUUID(id)
+}
+
+func escaped(entity string) string {
+	if !strings.ContainsAny(entity, `|\`) {
+		return entity
+	}
+	return strings.NewReplacer(`\`, `\\`, `|`, `\|`).Replace(entity)
 }
 
 func formatUUID(id [16]byte) string {
