@@ -293,6 +293,9 @@ func (s Stock) whole() bool {
 // passed says that the group's stored offset is behind p: p is handled, kept, or lost.
 func (g Group) passed(p Place) bool { return p.Offset < g.Owned[p.partition()].To }
 
+// String is how a group names a record that has no id: topic/partition/offset.
+func (p Place) String() string { return p.partition() + "/" + strconv.FormatInt(p.Offset, 10) }
+
 func (p Place) partition() string { return p.Topic + "/" + itoa(p.Partition) }
 
 // handledOrder: of one key, a later record must not be handled earlier.

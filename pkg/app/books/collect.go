@@ -78,13 +78,17 @@ func (o Options) stream(ctx context.Context) (Stock, error) {
 	}, func(r *kgo.Record) error {
 		h := headers(r)
 		id := h["ce_id"]
-		if id == "" {
-			return nil // not an event of ours: a dead letter of each group that reads the topic
-		}
 		place := Place{Topic: r.Topic, Partition: r.Partition, Offset: r.Offset}
 		if raw[r.Topic] {
-			s.delivery(id, h, place)
+			if id != "" {
+				s.delivery(id, h, place)
+			}
 			return nil
+		}
+		if e, err := wire.Head(r); e.Type == "" {
+			return nil // not an event of ours: a dead letter of each group that reads the topic
+		} else if err != nil {
+			id = place.String() // the groups that handle the type know it by its place
 		}
 		sum := maphash.Bytes(seed, r.Value)
 		if e := s.Events[id]; e != nil {
