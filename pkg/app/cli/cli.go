@@ -57,7 +57,7 @@ func (a *CLI) Load(more map[string]string) (*config.Loaded, error) {
 		groups[g.Name] = g.Config
 	}
 	return config.Load(config.Source{
-		File: a.ConfigFile, Env: a.Env, Flags: flags, DataDir: a.DataDir, Groups: groups, Instances: a.Instances,
+		File: a.ConfigFile, Env: a.Env, Flags: flags, DataDir: a.DataDir, Groups: groups, Instances: a.Instances, Systems: a.Fleet.Systems(),
 	})
 }
 

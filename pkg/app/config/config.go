@@ -119,6 +119,7 @@ type Source struct {
 	Flags   map[string]string // path → value, "kafka.brokers" → "a:1,b:2", from flags that were set
 	DataDir string            // where defaults put files
 	Groups  map[string]any    // consumer.Group.Config per group, nil values allowed
+	Systems []string          // of which there may be instances; nil = any
 	// Instances stand where the file names none, for a demo.
 	Instances map[string]Instance
 }
@@ -150,7 +151,7 @@ func Load(s Source) (*Loaded, error) {
 	if err := errors.Join(l.fromEnv(), l.fromFlags(s.Flags)); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
-	if err := l.validate(); err != nil {
+	if err := l.validate(s.Systems); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	return l, nil
@@ -206,7 +207,7 @@ func (l *Loaded) Secrets(instance string) ([][]byte, error) {
 	return secrets, nil
 }
 
-func (l *Loaded) validate() error {
+func (l *Loaded) validate(systems []string) error {
 	var errs []error
 	bad := func(path, format string, args ...any) {
 		errs = append(errs, fmt.Errorf("%s: %s", l.where(path), fmt.Sprintf(format, args...)))
@@ -215,6 +216,8 @@ func (l *Loaded) validate() error {
 		path, in := "instances."+name, l.Instances[name]
 		if _, err := event.ParseInstance(name); err != nil {
 			bad(path, "%v", err)
+		} else if system, _, _ := strings.Cut(name, "/"); systems != nil && !slices.Contains(systems, system) {
+			bad(path, "no adapter %s in this binary%s", system, suggestion(system, systems))
 		}
 		if _, err := time.LoadLocation(in.TimeZone); err != nil {
 			bad(path+".time_zone", "%q is no IANA zone, such as Europe/London", in.TimeZone)

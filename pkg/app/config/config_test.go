@@ -2,6 +2,7 @@ package config_test
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -20,6 +21,15 @@ type pool struct {
 type inventory struct {
 	Stock string          `yaml:"stock"`
 	Pools map[string]pool `yaml:"pools"`
+}
+
+func (c *inventory) Validate() error {
+	for name, p := range c.Pools {
+		if len(p.Warehouses) == 0 {
+			return fmt.Errorf("pool %s has no warehouse", name)
+		}
+	}
+	return nil
 }
 
 const full = `
@@ -52,7 +62,7 @@ func load(t *testing.T, text string, env map[string]string, flags map[string]str
 	}
 	return config.Load(config.Source{
 		File: file, Env: env, Flags: flags, DataDir: ".spine",
-		Groups: map[string]any{"inventory": &inventory{}, "analytics": nil},
+		Groups: map[string]any{"inventory": &inventory{}, "analytics": nil}, Systems: []string{"shopify", "magento"},
 	})
 }
 
@@ -114,6 +124,8 @@ func TestLoad_refused(t *testing.T) {
 		"bad number":       {"database: {max_connections: many}\n", nil, []string{"1:29: database.max_connections: \"many\": want a whole number"}},
 		"bad zone":         {"instances: {shopify/uk: {time_zone: London}}\n", nil, []string{"time_zone: \"London\" is no IANA zone"}},
 		"bad instance":     {"instances: {Shopify: {time_zone: UTC}}\n", nil, []string{"want <system>/<name>"}},
+		"no adapter":       {"instances:\n  magneto/uk: {time_zone: UTC}\n", nil, []string{"spine.yaml:2:3: instances.magneto/uk: no adapter magneto in this binary: did you mean magento?"}},
+		"bad pool":         {"groups:\n  inventory: {pools: {main: {}}}\n", nil, []string{"spine.yaml:2:3: groups.inventory: pool main has no warehouse"}},
 		"password in URL":  {"database: {url: \"postgres://u:hush@h/db\"}\n", nil, []string{"a password stands here in clear"}},
 		"no list":          {"kafka: {brokers: a}\n", nil, []string{"want a list"}},
 		"twice":            {"kafka: {}\nkafka: {}\n", nil, []string{"kafka"}},

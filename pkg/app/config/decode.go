@@ -122,6 +122,7 @@ func (d *decoder) entry(v reflect.Value, key, path string, entry *ast.MappingVal
 			return
 		}
 		d.value(entry.Value, existing.Elem(), join(path, key))
+		d.origins[join(path, key)] = d.at(entry.Key)
 		return
 	}
 	if v.IsNil() {

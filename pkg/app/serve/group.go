@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"strings"
 	"sync"
 	"time"
 
@@ -144,5 +143,3 @@ func (d *databases) close() error {
 	}
 	return errors.Join(errs...)
 }
-
-func cutInstance(name string) (system, short string, ok bool) { return strings.Cut(name, "/") }

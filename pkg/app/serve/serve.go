@@ -174,12 +174,6 @@ func (s *server) check() error {
 			}
 		}
 	}
-	for name := range s.Config.Instances {
-		system, _, _ := cutInstance(name)
-		if !slices.ContainsFunc(s.Adapters, func(a producer.Adapter) bool { return a.System == system }) {
-			errs = append(errs, fmt.Errorf("%w: instances.%s: no adapter %s in this binary", config.ErrInvalid, name, system))
-		}
-	}
 	return errors.Join(errs...)
 }
 
