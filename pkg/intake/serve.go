@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 )
 
@@ -23,6 +24,9 @@ func Serve(ctx context.Context, l net.Listener, h http.Handler, grace time.Durat
 		MaxHeaderBytes:    32 << 10,
 		ErrorLog:          slog.NewLogLogger(orDiscard(log).Handler(), slog.LevelDebug),
 	}
+	var idle unasked
+	server.ConnState = idle.follow
+	server.RegisterOnShutdown(idle.close)
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(l) }()
 	select {
@@ -34,9 +38,46 @@ func Serve(ctx context.Context, l net.Listener, h http.Handler, grace time.Durat
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
 	defer cancel()
 	if err := server.Shutdown(last); err != nil {
-		return errors.Join(fmt.Errorf("ending %s: %w", l.Addr(), err), server.Close())
+		// A client may hold a connection open without ever asking. Who was not answered
+		// sends again.
+		orDiscard(log).WarnContext(last, "cutting connections that did not end in time", "address", l.Addr().String(), "error", err)
+		return server.Close()
 	}
 	return nil
+}
+
+// unasked are the connections on which nothing has been asked yet, such as those that
+// a client or a health check opens in advance. Shutdown would wait for their first
+// request.
+type unasked struct {
+	mu    sync.Mutex
+	conns map[net.Conn]struct{}
+	over  bool
+}
+
+func (u *unasked) follow(c net.Conn, state http.ConnState) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	switch {
+	case state != http.StateNew:
+		delete(u.conns, c)
+	case u.over:
+		_ = c.Close() // nothing is lost: nothing was asked
+	default:
+		if u.conns == nil {
+			u.conns = map[net.Conn]struct{}{}
+		}
+		u.conns[c] = struct{}{}
+	}
+}
+
+func (u *unasked) close() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.over = true
+	for c := range u.conns {
+		_ = c.Close() // as above
+	}
 }
 
 func orDiscard(log *slog.Logger) *slog.Logger {

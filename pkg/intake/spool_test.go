@@ -370,3 +370,32 @@ func TestServe(t *testing.T) {
 		t.Errorf("status %d, %v", status, err)
 	}
 }
+
+// A connection on which nothing is asked keeps nobody from ending.
+func TestServe_unasked(t *testing.T) {
+	t.Parallel()
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- intake.Serve(ctx, l, start(t, &broker{}), time.Second, nil) }()
+	c, err := (&net.Dialer{}).DialContext(ctx, "tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	// An answer on another connection says that the first one has been accepted.
+	r := request(t, `{"id":1}`)
+	r.RequestURI, r.URL.Scheme, r.URL.Host = "", "http", l.Addr().String()
+	response, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = response.Body.Close()
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
