@@ -2,6 +2,7 @@ package main_test
 
 import (
 	"encoding/json"
+	"iter"
 	"math/rand/v2"
 	"net/http"
 	"net/mail"
@@ -201,28 +202,33 @@ func accept(t *testing.T, p *place, c producer.Call) {
 // orderOf is an order of a day of the shop by somebody with an address.
 func orderOf(t *testing.T, shop producer.Shop) producer.Call {
 	t.Helper()
-	for _, a := range producers.All() {
-		if a.System != shop.Instance.System {
+	for c := range dayOf(shop, 50) {
+		var body struct {
+			Email string `json:"email"`
+			Test  bool   `json:"test"`
+		}
+		if c.Header.Get("X-Shopify-Topic") != "orders/create" || c.Note != "" {
 			continue
 		}
-		for c := range a.Day.Calls(1, 50, []producer.Shop{shop}) {
-			var body struct {
-				Email string `json:"email"`
-				Test  bool   `json:"test"`
-			}
-			if c.Header.Get("X-Shopify-Topic") != "orders/create" || c.Note != "" {
-				continue
-			}
-			if err := json.Unmarshal(c.Body, &body); err != nil {
-				t.Fatal(err)
-			}
-			if body.Email != "" && !body.Test {
-				return c
-			}
+		if err := json.Unmarshal(c.Body, &body); err != nil {
+			t.Fatal(err)
+		}
+		if body.Email != "" && !body.Test {
+			return c
 		}
 	}
 	t.Fatal("nobody with an address buys on this day")
 	return producer.Call{}
+}
+
+// dayOf is a day of one shop.
+func dayOf(shop producer.Shop, orders int) iter.Seq[producer.Call] {
+	for _, a := range producers.All() {
+		if a.System == shop.Instance.System {
+			return a.Day.Calls(1, orders, []producer.Shop{shop})
+		}
+	}
+	return func(func(producer.Call) bool) {}
 }
 
 func mailsIn(t *testing.T, p *place) []string {

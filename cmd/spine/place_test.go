@@ -2,6 +2,7 @@ package main_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -41,6 +42,7 @@ type place struct {
 	intake   string // address of the webhooks
 	ops      string // address of health and metrics
 	groups   string // YAML of groups; "" = defaults
+	maxBody  string // "" = default
 }
 
 // fleetOfMain is what main runs; each call makes new groups, as each process does.
@@ -101,7 +103,7 @@ func freeAddresses(t *testing.T, n int) []string {
 func (p *place) configure(t *testing.T) string {
 	t.Helper()
 	var b strings.Builder
-	fmt.Fprintf(&b, "intake: {listen: %s}\nops: {listen: %s}\ninstances:\n", p.intake, p.ops)
+	fmt.Fprintf(&b, "intake: {listen: %s, max_body: %s}\nops: {listen: %s}\ninstances:\n", p.intake, cmp.Or(p.maxBody, "2MiB"), p.ops)
 	for _, s := range p.shops {
 		in := s.Instance
 		secret := filepath.Join(p.dir, "secret-"+in.Name)
