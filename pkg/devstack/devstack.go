@@ -102,10 +102,12 @@ func (s *Stack) Cluster() *kfake.Cluster { return s.cluster }
 func (s *Stack) Close() error {
 	var errs []error
 	if s.server != nil {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second) //nolint:forbidigo // Close must end, whatever became of the caller's context
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second) //nolint:forbidigo // Close must end, whatever became of the caller's context
 		defer cancel()
 		if err := s.server.Shutdown(ctx); err != nil {
-			errs = append(errs, fmt.Errorf("stopping the registry: %w", err), s.server.Close())
+			// A client may hold a connection open without ever asking: it is cut, and no
+			// error. What was answered is on disk.
+			errs = append(errs, s.server.Close())
 		}
 		if err := <-s.served; err != nil {
 			errs = append(errs, fmt.Errorf("serving the registry: %w", err))
