@@ -308,21 +308,27 @@ func (s *Session) feed(ctx context.Context, b bus.Batch) {
 	s.throttle()
 }
 
-// complain remembers why the partition can't be read. An offset out of range stops
-// it until a person decides: nothing is skipped silently (promise: not lost).
+// complain remembers why the partition can't be read. An offset out of range, or a
+// batch that unpacks to too much, stops it until a person decides: nothing is skipped
+// silently (promise: not lost).
 func (s *Session) complain(err error) {
 	log := s.log.With("error", err)
 	var gone *bus.RangeError
-	if !errors.As(err, &gone) {
+	var huge *kgo.ErrDecompressTooLarge // the client says it once and never reads on
+	switch {
+	case errors.As(err, &gone):
+		if gone.Want < 0 {
+			gone.Want = s.track.next
+		}
+		s.broken = err
+		log.Error("the partition stands still: offsets are gone")
+	case errors.As(err, &huge):
+		s.broken = err
+		log.Error("the partition stands still: a batch unpacks to too much")
+	default:
 		s.g.Outages.Begin(fault.Broker, err)
 		log.Warn("reading the partition")
-		return
 	}
-	if gone.Want < 0 {
-		gone.Want = s.track.next
-	}
-	s.broken = err
-	log.Error("the partition stands still: offsets are gone")
 }
 
 // accept finds the lane of a record. s.mu is held.
