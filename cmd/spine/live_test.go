@@ -19,45 +19,60 @@ import (
 	"github.com/eventspine/spine/pkg/producer"
 )
 
-// live runs a command line that stays up, in this process, until the test ends or stop
-// is called. It is ready when live returns.
-func (p *place) live(t *testing.T, args ...string) (stop func()) {
+// running is a command line at work in this process.
+type running struct {
+	cancel context.CancelFunc
+	ended  chan struct{} // is closed when it has ended
+	code   int           // then
+}
+
+// stop ends it as SIGTERM does.
+func (r *running) stop() {
+	r.cancel()
+	<-r.ended
+}
+
+// live runs a command line that stays up, in this process, until the test ends. It is
+// ready when live returns.
+func (p *place) live(t *testing.T, args ...string) *running {
+	t.Helper()
+	r := p.run(t, args...)
+	eventually(t, time.Minute, "starting", func(ctx context.Context) error {
+		select {
+		case <-r.ended:
+			t.Fatalf("spine %s ended with exit code %d", strings.Join(args, " "), r.code)
+		default:
+		}
+		return ready(p.ops)(ctx)
+	})
+	return r
+}
+
+// run is live for what may not get ready.
+func (p *place) run(t *testing.T, args ...string) *running {
 	t.Helper()
 	log, err := os.CreateTemp(p.dir, "live-*.log")
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background()) // outlives the test's own: it ends in the cleanup
-	ended, code := make(chan struct{}), -1
+	r := &running{cancel: cancel, ended: make(chan struct{})}
 	go func() {
-		defer close(ended)
-		code = app.Run(ctx, fleetOfMain(), app.Process{
+		defer close(r.ended)
+		r.code = app.Run(ctx, fleetOfMain(), app.Process{
 			Args: args, Stdin: strings.NewReader(""), Stdout: io.Discard, Stderr: log, Env: map[string]string{},
 		})
 	}()
-	stop = func() {
-		cancel()
-		<-ended
-	}
 	t.Cleanup(func() {
-		stop()
-		if text, err := os.ReadFile(log.Name()); t.Failed() && err == nil {
+		r.stop()
+		if text, err := os.ReadFile(log.Name()); (t.Failed() || r.code != 0) && err == nil {
 			t.Logf("spine %s said:\n%s", strings.Join(args, " "), text)
 		}
-		if err := log.Close(); err != nil || code != 0 {
-			t.Errorf("spine %s: exit code %d, want 0 (%v)", args[0], code, err)
+		if err := log.Close(); err != nil || r.code != 0 {
+			t.Errorf("spine %s: exit code %d, want 0 (%v)", args[0], r.code, err)
 		}
 	})
-	eventually(t, time.Minute, "starting", func(ctx context.Context) error {
-		select {
-		case <-ended:
-			text, err := os.ReadFile(log.Name())
-			t.Fatalf("spine %s ended with exit code %d: %s%v", strings.Join(args, " "), code, text, err)
-		default:
-		}
-		return ready(p.ops)(ctx)
-	})
-	return stop
+	return r
 }
 
 // answer is what the intake said.
