@@ -133,7 +133,7 @@ func (k *kit) arrivals(r *report, list []shot) {
 	ordered := slices.Clone(list)
 	slices.SortStableFunc(ordered, func(a, b shot) int { return compare(a.Version, b.Version) })
 	want, last := k.fold(r, ordered)
-	random := rand.New(rand.NewPCG(k.options.Seed, 1)) //nolint:gosec // an order of arrival
+	random := rand.New(rand.NewPCG(k.options.Seed, 1))
 	for try := range 4 {
 		arrived := slices.Clone(ordered)
 		if try == 0 {
