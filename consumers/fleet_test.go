@@ -14,8 +14,9 @@ import (
 // Every group leaves the same behind, whatever happens to it on the way.
 func TestFleet_conformance(t *testing.T) {
 	t.Parallel()
+	day := twoVersions(aDay(t, 16))
 	options := consumertest.Options{
-		Events: func(uint64) []consumertest.Event { return twoVersions(aDay(t, 16)) },
+		Events: func(uint64) []consumertest.Event { return day },
 		Volatile: []string{ // the time of a call
 			"notifications_messages.sent_at", "notification.sent.v1.Meta.OccurredAt",
 		},

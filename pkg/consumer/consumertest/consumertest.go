@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 
 	"github.com/eventspine/spine/pkg/consumer"
@@ -101,6 +102,7 @@ type kit struct {
 	url       func(testing.TB) string
 	events    []given
 	reference result
+	known     sync.Map // results without faults, by the ids of their events
 }
 
 // refer makes the run that all others are compared with, and finds what is wrong with

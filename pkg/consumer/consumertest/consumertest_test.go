@@ -3,6 +3,7 @@ package consumertest_test
 import (
 	"context"
 	"crypto/rand"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -87,13 +88,13 @@ func good(ctx context.Context, tx consumer.Tx, e paid) error {
 	return tx.Effect("receipt", "receipt of "+e.Data.PaymentID, e.Key)
 }
 
-// payments is a history of three payers with three payments each.
+// payments is a history of two payers with two payments each.
 func payments(uint64) (list []consumertest.Event) {
 	in := event.Instance{System: "till", Name: "uk", BaseCurrency: "GBP"}
 	start := time.Date(2026, 3, 14, 9, 0, 0, 0, time.UTC)
-	for i := range 9 {
+	for i := range 4 {
 		id, at := fmt.Sprint("p", i), start.Add(time.Duration(i)*time.Minute)
-		e, fact, err := wire.Stamp(event.New{Entity: id, Key: fmt.Sprint("till/uk:", i%3), At: at, Fact: payment.ReceivedV1{
+		e, fact, err := wire.Stamp(event.New{Entity: id, Key: fmt.Sprint("till/uk:", i%2), At: at, Fact: payment.ReceivedV1{
 			PaymentID: id, CaptureSeq: 1, Amount: money.FromUnits(1050, 2), Currency: "GBP", ReceivedAt: at, Method: "cash", Processor: "till",
 		}}, wire.Cause{Source: in.String(), Origin: event.OriginWebhook, RecordedAt: at, Correlation: "order:till/uk:" + id})
 		if err != nil {
@@ -161,6 +162,18 @@ func TestFindings_ofBadGroups(t *testing.T) {
 			},
 			want: "is handled by a new process, which remembers nothing", differ: "payment number 1", events: 2,
 		},
+		"remembers what is done": {
+			group: func() consumer.Group {
+				seen := 0
+				g := group(good)
+				g.Effects[0].Done = func(ctx context.Context, tx consumer.Tx, _ string, _ json.RawMessage) error {
+					seen++
+					return exec(ctx, tx, `UPDATE till_totals SET n = $1`, seen)
+				}
+				return g
+			},
+			want: "can't be noted as done", differ: "+ row of till_totals: payer=till/uk:0 n=2", events: 1,
+		},
 		"depends on the clock": {
 			group: stateless(func(ctx context.Context, tx consumer.Tx, e paid) error {
 				_, err := note(ctx, tx, e, time.Now().Format(time.RFC3339Nano))
@@ -219,6 +232,7 @@ func TestFindings_ofBadGroups(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			o := consumertest.Options{Events: payments}
 			if c.also != nil {
 				c.also(&o)

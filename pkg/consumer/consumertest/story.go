@@ -24,9 +24,26 @@ func (s *search) differs(events []given, strikes func(int) bool) []string {
 	if s.left--; s.left < 0 || len(events) == 0 {
 		return nil
 	}
-	want := s.run(s.TB, events, fault{}, nobody).result(s.TB)
+	want := s.plain(s.TB, events)
 	got := s.run(s.TB, events, s.fault, strikes).result(s.TB)
 	return difference(want.of(s.fault), got.of(s.fault))
+}
+
+// plain is what a history leaves behind without faults.
+func (k *kit) plain(tb testing.TB, events []given) result {
+	tb.Helper()
+	var ids strings.Builder
+	for _, e := range events {
+		ids.WriteString(e.ID + " ")
+	}
+	if known, found := k.known.Load(ids.String()); found {
+		if r, ok := known.(result); ok {
+			return r
+		}
+	}
+	r := k.run(tb, events, fault{}, nobody).result(tb)
+	k.known.Store(ids.String(), r)
+	return r
 }
 
 // story tells a fault with as few events as show it. diff is what it does to the
@@ -62,12 +79,10 @@ func (s *search) shorten(events []given) []given {
 		}
 	}
 	for size := len(events) / 2; size > 0; size /= 2 {
-		for from := 0; from < len(events); {
-			rest := slices.Concat(events[:from], events[min(len(events), from+size):])
+		for to := len(events); to > 0; to -= size {
+			rest := slices.Concat(events[:max(0, to-size)], events[to:])
 			if len(s.differs(rest, everybody)) > 0 {
 				events = rest
-			} else {
-				from += size
 			}
 		}
 	}

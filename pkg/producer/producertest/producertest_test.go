@@ -251,6 +251,56 @@ func TestFindings_ofBadAdapters(t *testing.T) {
 	}
 }
 
+// A source that proves itself by a token signs no body, and one that signs a time is
+// verified at the time of its Day.
+func TestOptions(t *testing.T) {
+	t.Parallel()
+	start := time.Date(2026, 3, 14, 9, 0, 0, 0, time.UTC)
+	token := till()
+	token.Webhooks[0].Verify = func(r producer.Request) error {
+		if values := r.Header.Values("X-Till-Token"); len(values) != 1 || !slices.ContainsFunc(r.Secrets, func(s []byte) bool { return string(s) == values[0] }) {
+			return producer.ErrSignature
+		}
+		return nil
+	}
+	token.Day.Calls = func(seed uint64, orders int, shops []producer.Shop) iter.Seq[producer.Call] {
+		return func(yield func(producer.Call) bool) {
+			for c := range calls(seed, orders, shops) {
+				c.Header.Del(signature)
+				if c.Expect == http.StatusOK {
+					c.Header.Set("X-Till-Token", string(shops[0].Secret))
+				}
+				if !yield(c) {
+					return
+				}
+			}
+		}
+	}
+	timed := till()
+	good := timed.Webhooks[0].Verify
+	timed.Webhooks[0].Verify = func(r producer.Request) error {
+		if r.Now.Before(start) || r.Now.After(start.Add(time.Hour)) {
+			return producer.ErrSignature
+		}
+		return good(r)
+	}
+	for _, c := range []struct {
+		adapter producer.Adapter
+		options producertest.Options
+		want    string // "" = nothing is found
+	}{
+		{token, producertest.Options{Token: true}, ""},
+		{token, producertest.Options{}, "the body differs in byte 0"},
+		{timed, producertest.Options{Start: start}, ""},
+		{timed, producertest.Options{}, "signed is refused"},
+	} {
+		found := strings.Join(producertest.Findings(c.adapter, c.options), "\n")
+		if c.want == "" && found != "" || !strings.Contains(found, c.want) {
+			t.Errorf("want %q, found\n%s", c.want, found)
+		}
+	}
+}
+
 func lower(r producer.Request) producer.Request {
 	r.Header = r.Header.Clone()
 	for i, v := range r.Header[signature] {
