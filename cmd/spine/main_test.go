@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/twmb/franz-go/pkg/kgo"
 )
 
 // The test binary is the spine binary, too, where it is called by that name.
@@ -195,5 +196,49 @@ func TestDev(t *testing.T) {
 	}
 	if code := again.end(syscall.SIGINT); code != 0 {
 		t.Errorf("exit %d after SIGINT\n%s", code, again.stderr)
+	}
+}
+
+// Books that do not balance: an event that claims to follow from what its group never
+// handled. The audit names it, and exits 3.
+func TestAudit_unbalanced(t *testing.T) {
+	t.Parallel()
+	d := startDev(t, t.TempDir())
+	client, err := kgo.NewClient(kgo.SeedBrokers(d.Kafka))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	phantom := &kgo.Record{Topic: "notify.notification.events", Key: []byte("k"), Value: []byte("x")}
+	for _, h := range [][2]string{
+		{"ce_specversion", "1.0"}, {"ce_id", "019cec13-177b-835c-af42-62fc597f21c7"}, {"ce_type", "notification.sent.v1"}, {"ce_source", "spine/notifications"},
+		{"ce_time", "2026-03-14T11:20:00Z"}, {"ce_subject", "notification/1"}, {"ce_correlationid", "order:shopify/uk:1"},
+		{"ce_causationid", "019cf082-5800-884c-8b30-9cc3a78dd996"}, {"content-type", "application/avro"},
+	} {
+		phantom.Headers = append(phantom.Headers, kgo.RecordHeader{Key: h[0], Value: []byte(h[1])})
+	}
+	audit := func(args ...string) (int, string) {
+		p := start(t, t.TempDir(), d.env(), append([]string{"audit"}, args...)...)
+		code := p.code(30 * time.Second)
+		var lines []string
+		for line := range p.lines {
+			lines = append(lines, line)
+		}
+		return code, strings.Join(lines, "\n") + p.stderr.String()
+	}
+	if code, said := audit(); code != 0 || !strings.Contains(said, "the books balance") {
+		t.Errorf("nothing happened yet: exit %d\n%s", code, said)
+	}
+	if err := client.ProduceSync(t.Context(), phantom).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+	const finding = "notification.sent.v1 019cec13-177b-835c-af42-62fc597f21c7 follows from 019cf082-5800-884c-8b30-9cc3a78dd996, which notifications has not handled"
+	code, said := audit()
+	if code != 3 || !strings.Contains(said, "THE BOOKS DO NOT BALANCE: lost 0, doubled 0, phantom 1, out of order 0") || !strings.Contains(said, finding) {
+		t.Errorf("exit %d\n%s", code, said)
+	}
+	code, said = audit("-o", "json")
+	if code != 3 || !strings.HasPrefix(said, `{"balanced":false,"rows":[`) || !strings.Contains(said, finding) {
+		t.Errorf("exit %d\n%s", code, said)
 	}
 }
