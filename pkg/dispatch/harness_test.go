@@ -24,6 +24,7 @@ import (
 	"github.com/eventspine/spine/pkg/dispatch"
 	"github.com/eventspine/spine/pkg/event"
 	"github.com/eventspine/spine/pkg/once"
+	"github.com/eventspine/spine/pkg/once/request"
 	"github.com/eventspine/spine/pkg/wire"
 	"github.com/eventspine/spine/schemas/common"
 	"github.com/eventspine/spine/schemas/order"
@@ -433,13 +434,31 @@ func (w *world) standing() []string {
 	return all
 }
 
-// redrive revives dead rows as an operator beside the process would: the owner
-// finds them on its periodic look.
+// redrive revives dead rows as a person beside the process does: by asking.
 func (w *world) redrive() {
 	w.t.Helper()
-	if err := w.exec(`UPDATE spine_waiting SET state = 'wait', next_at = 0, attempts = 0 WHERE state = 'dead'`); err != nil {
+	for _, r := range w.rows() {
+		if r.State != once.Dead {
+			continue
+		}
+		_, err := request.Ask(w.t.Context(), w.db.DB, w.group, request.Redrive, r.ID)
+		if err != nil && !errors.Is(err, request.ErrNoRow) { // handled since, as was asked before
+			w.t.Fatal(err)
+		}
+	}
+}
+
+// ask asks the owner for something beside the process, and waits until it is done.
+func (w *world) ask(kind request.Kind, row int64) {
+	w.t.Helper()
+	id, err := request.Ask(w.t.Context(), w.db.DB, w.group, kind, row)
+	if err != nil {
 		w.t.Fatal(err)
 	}
+	w.until("the request is carried out", func() bool {
+		list, err := request.List(w.t.Context(), w.db.DB, w.group, id-1)
+		return err == nil && len(list) > 0 && list[0].Result == request.Done
+	})
 }
 
 func (w *world) counts() once.Counts {

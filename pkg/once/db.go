@@ -55,6 +55,12 @@ func (db *DB) look(ctx context.Context) error {
 	if database.NoTable(err) {
 		return fmt.Errorf("%w: the database has no tables of spine", fs.ErrNotExist)
 	}
+	if err == nil {
+		_, err = db.SQL().ExecContext(ctx, `SELECT id FROM spine_requests WHERE id = 0`)
+		if database.NoTable(err) {
+			return errors.New("its tables are of an older version of spine: the process that runs the groups brings them up to date")
+		}
+	}
 	return database.Available(err)
 }
 

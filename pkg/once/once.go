@@ -133,4 +133,5 @@ type Row struct {
 	LastFailed  time.Time
 	Class       string // class of the last failure: transient, permanent, undecodable …
 	Reason      string
+	Redriven    int // how often it was revived
 }

@@ -188,7 +188,7 @@ func (o *Owner) KeyHeld(ctx context.Context, key []byte) (bool, error) {
 }
 
 const rowColumns = `w.id, w.state, w.key_hash IS NOT NULL, w.event_id, w.next_at, w.attempts, w.first_failed,
-	w.last_failed, w.class, w.reason, w.kafka_offset, w.record_time, w.record_key, w.headers, w.record_value,
+	w.last_failed, w.class, w.reason, w.redriven, w.kafka_offset, w.record_time, w.record_key, w.headers, w.record_value,
 	o.topic, o.kafka_partition FROM spine_waiting w JOIN spine_ownership o ON o.id = w.ownership`
 
 // Heads lists the rows that are to be tried now: the first row of each held key,
@@ -196,32 +196,6 @@ const rowColumns = `w.id, w.state, w.key_hash IS NOT NULL, w.event_id, w.next_at
 func (o *Owner) Heads(ctx context.Context, now time.Time, limit int) ([]Row, error) {
 	return o.s.db.rows(ctx, `SELECT `+rowColumns+` WHERE w.ownership = $1 AND w.state = 'wait' AND w.next_at <= $2
 		ORDER BY w.next_at, w.id LIMIT $3`, o.id, micros(now), limit)
-}
-
-// Redrive revives dead rows where they stand, before their successors, with their
-// attempts counted anew. It answers how many.
-func (o *Owner) Redrive(ctx context.Context, ids []int64) (int, error) {
-	total := 0
-	err := o.write(ctx, -1, func(ctx context.Context, t *transaction) error {
-		total = 0
-		for _, id := range ids {
-			res, err := t.ExecContext(ctx, `UPDATE spine_waiting SET state = 'wait', attempts = 0, next_at = $1
-				WHERE id = $2 AND ownership = $3 AND state = 'dead'`, micros(t.now), id, o.id)
-			if err != nil {
-				return fmt.Errorf("redriving row %d: %w", id, err)
-			}
-			n, err := res.RowsAffected()
-			if err != nil {
-				return err
-			}
-			total += int(n)
-		}
-		return nil
-	})
-	if err != nil {
-		return 0, err
-	}
-	return total, nil
 }
 
 func (db *DB) rows(ctx context.Context, query string, args ...any) ([]Row, error) {
@@ -236,7 +210,7 @@ func (db *DB) rows(ctx context.Context, query string, args ...any) ([]Row, error
 		var next, first, last, at int64
 		var headers []byte
 		if err := rows.Scan(&r.ID, &r.State, &r.Holds, &r.EventID, &next, &r.Attempts, &first, &last, &r.Class,
-			&r.Reason, &r.Record.Offset, &at, bytesColumn{&r.Record.Key}, &headers, bytesColumn{&r.Record.Value},
+			&r.Reason, &r.Redriven, &r.Record.Offset, &at, bytesColumn{&r.Record.Key}, &headers, bytesColumn{&r.Record.Value},
 			&r.Record.Topic, &r.Record.Partition); err != nil {
 			return nil, fmt.Errorf("reading waiting rows: %w", err)
 		}

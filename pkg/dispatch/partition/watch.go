@@ -20,8 +20,9 @@ func (s *Session) jam(stuck bool) {
 	}
 }
 
-// watch looks for waiting rows that are due and at the epoch, also when idle: a
-// redriven row and a store that was restored announce themselves in no other way.
+// watch looks for waiting rows that are due, for requests and at the epoch, also when
+// idle: a person who asks and a store that was restored announce themselves in no
+// other way.
 func (s *Session) watch(ctx context.Context) {
 	var checked time.Time
 	for ctx.Err() == nil {
@@ -32,6 +33,12 @@ func (s *Session) watch(ctx context.Context) {
 				return
 			} else if err != nil && ctx.Err() == nil {
 				s.g.Outages.Begin(fault.Database, err)
+			}
+			if err := s.serve(ctx); fault.Ends(err) {
+				s.End(err)
+				return
+			} else if err != nil && ctx.Err() == nil {
+				s.log.Warn("carrying out requests", "error", err)
 			}
 		}
 		if err := s.look(ctx); err != nil && ctx.Err() == nil {
@@ -64,6 +71,21 @@ func (s *Session) nextLook() time.Duration {
 		wait = min(wait, max(time.Until(s.due), 0))
 	}
 	return wait
+}
+
+// serve carries out what people have asked for beside the process. A row that stands
+// in a lane has its turn first; only look, which follows, puts rows there.
+func (s *Session) serve(ctx context.Context) error {
+	served, err := s.owner.Serve(ctx, func(row int64) bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		_, busy := s.rows[row]
+		return busy || s.phase != active
+	})
+	for _, r := range served {
+		s.log.Info("carried out a request", "request_id", r.ID, "kind", r.Kind, "row", r.RowID, "result", r.Result)
+	}
+	return err
 }
 
 // look puts the waiting rows that are due into their lanes.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/eventspine/spine/pkg/once"
+	"github.com/eventspine/spine/pkg/once/request"
 )
 
 // Open opens a database and closes it at the end of the test.
@@ -159,6 +160,19 @@ func (k *kit) do(o *once.Owner, item once.Item, fn func(context.Context, once.Tx
 	got, err := o.Do(k.ctx(), item, fn)
 	if err != nil || got != want {
 		k.Fatalf("Do of offset %d = %v, %v; want %v", item.Record.Offset, got, err, want)
+	}
+}
+
+func idle(int64) bool { return false }
+
+// ask has the owner carry out a request, as a person does.
+func (k *kit) ask(o *once.Owner, kind request.Kind, rowID int64) {
+	k.Helper()
+	_, err := request.Ask(k.ctx(), k.db.DB, "group", kind, rowID)
+	k.ok(err)
+	served, err := o.Serve(k.ctx(), idle)
+	if err != nil || len(served) != 1 || served[0].Result != request.Done {
+		k.Fatalf("%s of row %d: %+v, %v", kind, rowID, served, err)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/eventspine/spine/pkg/once"
+	"github.com/eventspine/spine/pkg/once/request"
 )
 
 // writes are all ways in which an owner may write.
@@ -27,8 +28,13 @@ func writes(k *kit) map[string]func(*once.Owner) error {
 		"Spill": func(o *once.Owner) error {
 			return o.Spill(k.ctx(), row("y", 51, once.Dead), nil, []once.Outgoing{deadCopy(51)})
 		},
-		"Append":   func(o *once.Owner) error { return o.Append(k.ctx(), rec("w", 52), eventID(52)) },
-		"Redrive":  func(o *once.Owner) error { _, err := o.Redrive(k.ctx(), []int64{2}); return err },
+		"Append": func(o *once.Owner) error { return o.Append(k.ctx(), rec("w", 52), eventID(52)) },
+		"Serve": func(o *once.Owner) error {
+			_, err := request.Ask(k.ctx(), k.db.DB, "group", request.Drop, 2)
+			k.ok(err)
+			_, err = o.Serve(k.ctx(), idle)
+			return err
+		},
 		"Advance":  func(o *once.Owner) error { return o.Advance(k.ctx(), 60) },
 		"Remove":   func(o *once.Owner) error { return o.Remove(k.ctx(), []int64{1}) },
 		"Intend":   func(o *once.Owner) error { return o.Intend(k.ctx(), 1) },

@@ -12,6 +12,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/eventspine/spine/pkg/once"
+	"github.com/eventspine/spine/pkg/once/request"
 )
 
 func spilled(k *kit) {
@@ -55,8 +56,7 @@ func duplicateFails(k *kit) {
 	}
 	rows, err := k.store.Rows(k.ctx(), once.RowFilter{})
 	k.ok(err)
-	_, err = o.Redrive(k.ctx(), []int64{rows[0].ID})
-	k.ok(err)
+	k.ask(o, request.Redrive, rows[0].ID)
 	k.do(o, waiting(rows[0]), nothing, once.DuplicateEvent)
 	if c := k.counts(); c.Dead != 0 || c.Waiting != 0 {
 		k.Errorf("a duplicate goes when its turn comes: %+v", c)
@@ -180,9 +180,7 @@ func redriven(k *kit) {
 	if len(dead) != 1 || dead[0].Attempts != 8 || dead[0].Reason != "gave up" || k.counts().Outgoing != 1 {
 		k.Fatalf("the dead head: %+v", dead)
 	}
-	if n, err := o.Redrive(k.ctx(), []int64{dead[0].ID, dead[0].ID, 999}); err != nil || n != 1 {
-		k.Errorf("redriven %d, %v; want 1", n, err)
-	}
+	k.ask(o, request.Redrive, dead[0].ID)
 	heads := k.heads(o)
 	if diff := cmp.Diff([]int64{0}, offsetsOf(heads)); diff != "" || heads[0].Attempts != 0 {
 		k.Fatalf("it revives where it stood: %s, %+v", diff, heads)
@@ -279,7 +277,7 @@ func (m *moves) step() {
 	if dead {
 		state = once.Dead
 	}
-	switch rapid.SampledFrom([]string{"arrive", "arrive", "try", "try", "redrive", "own"}).Draw(m.t, "move") {
+	switch rapid.SampledFrom([]string{"arrive", "arrive", "try", "try", "redrive", "drop", "own"}).Draw(m.t, "move") {
 	case "arrive":
 		r := m.row(key, state)
 		if len(rows) > 0 {
@@ -298,9 +296,18 @@ func (m *moves) step() {
 		list, err := m.store.Rows(m.ctx(), once.RowFilter{State: once.Dead, Topic: topic, Partition: m.part, Key: []byte(key)})
 		m.must(err)
 		for _, r := range list {
-			_, err := m.o.Redrive(m.ctx(), []int64{r.ID})
-			m.must(err)
+			m.ask(m.o, request.Redrive, r.ID)
 			rows[0].dead = false
+		}
+	case "drop":
+		list, err := m.store.Rows(m.ctx(), once.RowFilter{Topic: topic, Partition: m.part, Key: []byte(key)})
+		m.must(err)
+		if len(list) > 0 {
+			n := rapid.IntRange(0, len(list)-1).Draw(m.t, "which")
+			m.ask(m.o, request.Drop, list[n].ID)
+			if m.keys[key] = slices.Delete(rows, n, n+1); len(m.keys[key]) == 0 {
+				delete(m.keys, key)
+			}
 		}
 	case "own":
 		m.own()

@@ -1,0 +1,63 @@
+package once
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+
+	"github.com/eventspine/spine/pkg/once/request"
+)
+
+// Serve carries out what was asked of the partition's owner, behind lock and epoch
+// (promise: fenced). Rows that busy names are at work: their requests stay open.
+func (o *Owner) Serve(ctx context.Context, busy func(rowID int64) bool) ([]request.Request, error) {
+	if some, err := request.Waits(ctx, o.s.db.DB, o.id); err != nil || !some {
+		return nil, err
+	}
+	var served []request.Request
+	err := o.write(ctx, -1, func(ctx context.Context, t *transaction) (err error) {
+		served, err = request.Serve(ctx, t.Tx, o.id, func(ctx context.Context, r request.Request) (request.Result, error) {
+			if busy(r.RowID) {
+				return request.Open, nil
+			}
+			return t.carryOut(ctx, r)
+		})
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return served, nil
+}
+
+func (t *transaction) carryOut(ctx context.Context, r request.Request) (request.Result, error) {
+	var rec Record
+	err := t.QueryRowContext(ctx, `SELECT record_key, kafka_offset FROM spine_waiting WHERE id = $1 AND ownership = $2`,
+		r.RowID, t.o.id).Scan(bytesColumn{&rec.Key}, &rec.Offset)
+	if errors.Is(err, sql.ErrNoRows) {
+		return request.Gone, nil
+	}
+	if err != nil {
+		return "", err
+	}
+	var res sql.Result
+	switch r.Kind {
+	case request.Retry: // what stands behind its head stays there: promise: in order
+		res, err = t.ExecContext(ctx, `UPDATE spine_waiting SET attempts = 0, next_at = $1
+			WHERE id = $2 AND state = 'wait' AND next_at <> $3`, micros(t.now), r.RowID, behind)
+	case request.Redrive: // where it stands, before its successors: promise: in order
+		res, err = t.ExecContext(ctx, `UPDATE spine_waiting SET state = 'wait', attempts = 0, next_at = $1,
+			redriven = redriven + 1 WHERE id = $2 AND state = 'dead'`, micros(t.now), r.RowID)
+	case request.Drop:
+		return request.Done, t.removeRow(ctx, rec)
+	default: // of a newer version
+		return request.Refused, nil
+	}
+	if err != nil {
+		return "", err
+	}
+	if n, err := res.RowsAffected(); err != nil || n == 1 {
+		return request.Done, err
+	}
+	return request.Refused, nil
+}

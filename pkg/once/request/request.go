@@ -1,0 +1,162 @@
+// Package request is the way in which a command beside a running process gets
+// something done: it leaves a row in spine_requests, and the owner of the partition
+// carries it out behind lock and epoch. Nothing else is written beside an owner.
+package request
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/eventspine/spine/pkg/once/database"
+)
+
+// Kind says what a person asks for.
+type Kind string
+
+// The kinds.
+const (
+	Retry   Kind = "retry"   // try the waiting head of a key now, its attempts counted anew
+	Redrive Kind = "redrive" // revive a dead row where it stands
+	Drop    Kind = "drop"    // remove a waiting or dead row for good; its successors go on
+)
+
+// Result says what became of a request.
+type Result string
+
+// The results.
+const (
+	Open    Result = ""        // not carried out yet
+	Done    Result = "done"    // it happened
+	Gone    Result = "gone"    // the row is not there any more: handled or dropped
+	Refused Result = "refused" // the row's state does not allow it: it stands behind its head, is dead, or is not dead
+)
+
+// Request asks the owner of a partition to act on a row that waits or is dead.
+type Request struct {
+	ID      int64
+	Kind    Kind
+	RowID   int64
+	AskedAt time.Time
+	DoneAt  time.Time // zero = open
+	Result  Result
+}
+
+const (
+	batch = 500                // requests in one transaction of the owner
+	kept  = 7 * 24 * time.Hour // requests that are done stay that long
+)
+
+// ErrNoRow says that a request names a row that the group does not have.
+const ErrNoRow = database.Error("no such waiting or dead row")
+
+// Ask leaves a request for the owner of the row's partition, and answers its id. A
+// request that is open already is not doubled: its id is answered.
+func Ask(ctx context.Context, db *database.DB, group string, kind Kind, rowID int64) (int64, error) {
+	var id int64
+	err := db.Write(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		var ownership int64
+		err := tx.QueryRowContext(ctx, `SELECT w.ownership FROM spine_waiting w JOIN spine_ownership o ON o.id = w.ownership
+			WHERE o.group_name = $1 AND w.id = $2`, group, rowID).Scan(&ownership)
+		if errors.Is(err, sql.ErrNoRows) {
+			return ErrNoRow
+		}
+		if err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, `INSERT INTO spine_requests
+			(group_name, ownership, kind, row_id, asked_at, done_at, result) VALUES ($1, $2, $3, $4, $5, 0, '')
+			ON CONFLICT DO NOTHING`, group, ownership, string(kind), rowID, time.Now().UnixMicro()); err != nil {
+			return err
+		}
+		return tx.QueryRowContext(ctx, `SELECT MAX(id) FROM spine_requests
+			WHERE ownership = $1 AND row_id = $2 AND kind = $3`, ownership, rowID, string(kind)).Scan(&id)
+	})
+	if err != nil {
+		return 0, fmt.Errorf("asking for %s of row %d: %w", kind, rowID, err)
+	}
+	return id, nil
+}
+
+const columns = `SELECT id, kind, row_id, asked_at, done_at, result FROM spine_requests `
+
+// List lists a group's requests above an id, by id. Those that are done stay for a
+// week.
+func List(ctx context.Context, db *database.DB, group string, after int64) ([]Request, error) {
+	rows, err := db.SQL().QueryContext(ctx, columns+`WHERE group_name = $1 AND id > $2 ORDER BY id`, group, after)
+	if err != nil {
+		return nil, fmt.Errorf("reading requests: %w", database.Available(err))
+	}
+	list, err := scan(rows)
+	if err != nil {
+		return nil, fmt.Errorf("reading requests: %w", database.Available(err))
+	}
+	return list, nil
+}
+
+func scan(rows *sql.Rows) ([]Request, error) {
+	defer rows.Close()
+	var list []Request
+	for rows.Next() {
+		var r Request
+		var asked, done int64
+		if err := rows.Scan(&r.ID, &r.Kind, &r.RowID, &asked, &done, &r.Result); err != nil {
+			return nil, err
+		}
+		r.AskedAt = time.UnixMicro(asked).UTC()
+		if done != 0 {
+			r.DoneAt = time.UnixMicro(done).UTC()
+		}
+		list = append(list, r)
+	}
+	return list, rows.Err()
+}
+
+// Waits says whether an ownership has open requests.
+func Waits(ctx context.Context, db *database.DB, ownership int32) (bool, error) {
+	var n int
+	err := db.SQL().QueryRowContext(ctx, `SELECT COUNT(*) FROM (SELECT id FROM spine_requests
+		WHERE ownership = $1 AND done_at = 0 LIMIT 1) AS r`, ownership).Scan(&n)
+	if err != nil {
+		return false, fmt.Errorf("looking for requests: %w", database.Available(err))
+	}
+	return n > 0, nil
+}
+
+// Serve carries out the open requests of an ownership by act, in the order in which
+// they were asked, in a transaction of the owner. It answers what was carried out;
+// what act leaves open stays.
+func Serve(ctx context.Context, tx *sql.Tx, ownership int32, act func(context.Context, Request) (Result, error)) ([]Request, error) {
+	rows, err := tx.QueryContext(ctx, columns+`WHERE ownership = $1 AND done_at = 0 ORDER BY id LIMIT $2`, ownership, batch)
+	if err != nil {
+		return nil, fmt.Errorf("reading requests: %w", err)
+	}
+	list, err := scan(rows)
+	if err != nil {
+		return nil, fmt.Errorf("reading requests: %w", err)
+	}
+	now := time.Now().UTC()
+	var served []Request
+	for _, r := range list {
+		if r.Result, err = act(ctx, r); err != nil {
+			return nil, fmt.Errorf("carrying out request %d, %s of row %d: %w", r.ID, r.Kind, r.RowID, err)
+		}
+		if r.Result == Open {
+			continue
+		}
+		r.DoneAt = now
+		if _, err := tx.ExecContext(ctx, `UPDATE spine_requests SET done_at = $1, result = $2 WHERE id = $3`,
+			now.UnixMicro(), string(r.Result), r.ID); err != nil {
+			return nil, fmt.Errorf("answering request %d: %w", r.ID, err)
+		}
+		served = append(served, r)
+	}
+	_, err = tx.ExecContext(ctx, `DELETE FROM spine_requests WHERE ownership = $1 AND done_at > 0 AND done_at < $2`,
+		ownership, now.Add(-kept).UnixMicro())
+	if err != nil {
+		return nil, fmt.Errorf("forgetting old requests: %w", err)
+	}
+	return served, nil
+}

@@ -1,0 +1,238 @@
+package once_test
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/eventspine/spine/pkg/once"
+	"github.com/eventspine/spine/pkg/once/database/databasetest"
+	"github.com/eventspine/spine/pkg/once/oncetest"
+	"github.com/eventspine/spine/pkg/once/request"
+)
+
+// asking is a partition in which rows stand, and a person beside it.
+type asking struct {
+	*testing.T
+	db *once.DB
+	o  *once.Owner
+}
+
+// onBoth tells a story on both dialects.
+func onBoth(t *testing.T, story func(*asking)) {
+	t.Helper()
+	t.Run("sqlite", func(t *testing.T) {
+		t.Parallel()
+		db := oncetest.Open(t, databasetest.SQLiteURL(t))
+		story(&asking{t, db, own(t, db)})
+	})
+	t.Run("postgres", func(t *testing.T) {
+		t.Parallel()
+		db := oncetest.Open(t, databasetest.PostgresURL(t))
+		story(&asking{t, db, own(t, db)})
+	})
+}
+
+// stand puts a head and its successors into the store and answers their ids.
+func (a *asking) stand(key string, from int64, head once.WaitState, successors int64) []int64 {
+	a.Helper()
+	row := func(offset int64, state once.WaitState) once.Row {
+		r := once.Row{
+			State: state, Holds: key != "", EventID: fmt.Sprint("event-", offset), Attempts: 3,
+			NextAt: time.Now().Add(time.Hour), Record: once.Record{Topic: "orders", Offset: offset},
+		}
+		if key != "" {
+			r.Record.Key = []byte(key)
+		}
+		return r
+	}
+	var behind []once.Row
+	for n := range successors {
+		behind = append(behind, row(from+1+n, once.Wait))
+	}
+	if err := a.o.Spill(a.Context(), row(from, head), behind, nil); err != nil {
+		a.Fatal(err)
+	}
+	var ids []int64
+	for _, r := range a.rows() {
+		if r.Record.Offset >= from {
+			ids = append(ids, r.ID)
+		}
+	}
+	return ids
+}
+
+func (a *asking) rows() []once.Row {
+	a.Helper()
+	rows, err := a.db.Store("group").Rows(a.Context(), once.RowFilter{})
+	if err != nil {
+		a.Fatal(err)
+	}
+	return rows
+}
+
+func (a *asking) ask(kind request.Kind, row int64) int64 {
+	a.Helper()
+	id, err := request.Ask(a.Context(), a.db.DB, "group", kind, row)
+	if err != nil {
+		a.Fatal(err)
+	}
+	return id
+}
+
+// served is what the owner carries out now: kind, row and result.
+func (a *asking) served(busy ...int64) []string {
+	a.Helper()
+	list, err := a.o.Serve(a.Context(), func(id int64) bool { return len(busy) > 0 && id == busy[0] })
+	if err != nil {
+		a.Fatal(err)
+	}
+	got := []string{}
+	for _, r := range list {
+		got = append(got, fmt.Sprint(r.Kind, " ", r.RowID, " ", r.Result))
+	}
+	return got
+}
+
+func (a *asking) want(got []string, format string, args ...any) {
+	a.Helper()
+	if diff := cmp.Diff([]string{fmt.Sprintf(format, args...)}, got); diff != "" {
+		a.Errorf("carried out (-want +got): %s", diff)
+	}
+}
+
+// due are the offsets that are to be tried now.
+func (a *asking) due() []int64 {
+	a.Helper()
+	rows, err := a.o.Heads(a.Context(), time.Now(), 100)
+	if err != nil {
+		a.Fatal(err)
+	}
+	list := []int64{}
+	for _, r := range rows {
+		list = append(list, r.Record.Offset)
+	}
+	return list
+}
+
+func (a *asking) wantDue(offsets ...int64) {
+	a.Helper()
+	if diff := cmp.Diff(append([]int64{}, offsets...), a.due()); diff != "" {
+		a.Errorf("due (-want +got): %s", diff)
+	}
+}
+
+func TestRequest_retry(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(a *asking) {
+		ids := a.stand("k", 0, once.Wait, 1)
+		a.wantDue()
+		a.ask(request.Retry, ids[1])
+		a.want(a.served(), "retry %d refused", ids[1]) // behind its head
+		a.wantDue()
+		a.ask(request.Retry, ids[0])
+		a.want(a.served(), "retry %d done", ids[0])
+		a.wantDue(0)
+		if r := a.rows()[0]; r.Attempts != 0 {
+			a.Errorf("its attempts are not counted anew: %+v", r)
+		}
+		a.ask(request.Redrive, ids[0])
+		a.want(a.served(), "redrive %d refused", ids[0]) // it is not dead
+	})
+}
+
+func TestRequest_redrive(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(a *asking) {
+		ids := a.stand("k", 0, once.Dead, 1)
+		before := a.rows()[0]
+		a.ask(request.Retry, ids[0])
+		a.want(a.served(), "retry %d refused", ids[0]) // dead is not waiting
+		a.ask(request.Redrive, ids[0])
+		a.want(a.served(), "redrive %d done", ids[0])
+		a.wantDue(0) // alone, before its successor
+		after := a.rows()[0]
+		if after.Redriven != 1 || after.Attempts != 0 {
+			a.Errorf("not counted: %+v", after)
+		}
+		if diff := cmp.Diff(before.Record, after.Record); diff != "" {
+			a.Errorf("the record changed: %s", diff)
+		}
+	})
+}
+
+func TestRequest_drop(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(a *asking) {
+		ids := a.stand("k", 0, once.Dead, 3)
+		a.ask(request.Drop, ids[2])
+		a.want(a.served(), "drop %d done", ids[2]) // from the middle: the dead head blocks on
+		a.wantDue()
+		a.ask(request.Drop, ids[0])
+		a.want(a.served(), "drop %d done", ids[0])
+		a.wantDue(1) // the next one is the head
+		null := a.stand("", 9, once.Dead, 0)
+		a.ask(request.Drop, null[0])
+		a.want(a.served(), "drop %d done", null[0])
+		if n := len(a.rows()); n != 2 {
+			a.Errorf("%d rows stand, want 2", n)
+		}
+	})
+}
+
+func TestRequest_isAskedOnce(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(a *asking) {
+		ids := a.stand("k", 0, once.Dead, 0)
+		first := a.ask(request.Drop, ids[0])
+		if again := a.ask(request.Drop, ids[0]); again != first {
+			a.Errorf("asked twice: %d and %d", first, again)
+		}
+		if got := a.served(ids[0]); len(got) != 0 {
+			a.Errorf("done while the row was at work: %v", got)
+		}
+		a.want(a.served(), "drop %d done", ids[0])
+		if got := a.served(); len(got) != 0 {
+			a.Errorf("carried out twice: %v", got)
+		}
+		list, err := request.List(a.Context(), a.db.DB, "group", first-1)
+		if err != nil || len(list) != 1 || list[0].Result != request.Done || list[0].DoneAt.IsZero() {
+			a.Errorf("what became of it: %+v, %v", list, err)
+		}
+		for group, row := range map[string]int64{"group": ids[0], "other": a.stand("m", 5, once.Dead, 0)[0]} {
+			if _, err := request.Ask(a.Context(), a.db.DB, group, request.Drop, row); !errors.Is(err, request.ErrNoRow) {
+				a.Errorf("%s asked for row %d: %v, want ErrNoRow", group, row, err)
+			}
+		}
+	})
+}
+
+// A row that is gone before its request is carried out.
+func TestRequest_ofARowThatIsGone(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(a *asking) {
+		ids := a.stand("k", 0, once.Dead, 0)
+		a.ask(request.Drop, ids[0])
+		a.ask(request.Redrive, ids[0])
+		if diff := cmp.Diff([]string{fmt.Sprintf("drop %d done", ids[0]), fmt.Sprintf("redrive %d gone", ids[0])}, a.served()); diff != "" {
+			a.Error(diff)
+		}
+	})
+}
+
+// Commands don't migrate: beside a database of an older version they say so.
+func TestOpen_olderTables(t *testing.T) {
+	t.Parallel()
+	url := databasetest.URL(t)
+	db := oncetest.Open(t, url)
+	exec(t, db, `DROP VIEW spine_requests_v`)
+	exec(t, db, `DROP TABLE spine_requests`)
+	_, err := once.Open(t.Context(), once.Options{URL: url, Existing: true})
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("got %v, want an error that is not about a missing database", err)
+	}
+}
