@@ -78,7 +78,7 @@ func TestFenced_whenIdle(t *testing.T) {
 	w := newWorld(t, 1)
 	r := w.run()
 	w.send("k:a")
-	w.until("it is handled", func() bool { return len(w.ledger()) == 1 })
+	w.until("it is handled, and nothing is left to write", func() bool { s, k := w.next(0); return len(w.ledger()) == 1 && s == 1 && k == 1 })
 	if _, err := w.db.Store(w.group).Fence(t.Context()); err != nil {
 		t.Fatal(err)
 	}
