@@ -276,7 +276,7 @@ func lagSeries(t *testing.T, reader *sdk.ManualReader) []string {
 			}
 			for _, p := range gauge.DataPoints {
 				partition, _ := p.Attributes.Value(attribute.Key("partition"))
-				all = append(all, partition.Emit())
+				all = append(all, partition.String())
 			}
 		}
 	}
