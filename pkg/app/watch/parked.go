@@ -1,0 +1,217 @@
+package watch
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/eventspine/spine/pkg/app/cli"
+	"github.com/eventspine/spine/pkg/once"
+	"github.com/eventspine/spine/pkg/once/request"
+)
+
+// parkedKey is a key that waits, or a record that waits alone: a contract.
+type parkedKey struct {
+	Group     string `json:"group"`
+	Topic     string `json:"topic"`
+	Partition int32  `json:"partition"`
+	Key       string `json:"key"`
+	Row       int64  `json:"row"`    // of the head
+	State     string `json:"state"`  // of the head: wait or dead
+	Behind    int    `json:"behind"` // rows that wait behind the head
+	Class     string `json:"class"`
+	Reason    string `json:"reason"`
+	Attempts  int    `json:"attempts"`
+	Redriven  int    `json:"redriven"`
+	Since     string `json:"since,omitempty"`
+	NextTry   string `json:"next_try,omitempty"`
+}
+
+func (a commands) newParkedCmd() *cobra.Command {
+	cmd := &cobra.Command{Use: "parked", Short: "Keys that wait: a failing key waits alone, its later events behind it", Args: cobra.NoArgs, RunE: cli.Help}
+	cmd.AddCommand(a.newParkedListCmd(), a.newShowRowCmd("Show a row that waits, and its record; personal data is masked"), a.newParkedRetryCmd(), a.newParkedDropCmd())
+	return cmd
+}
+
+func (a commands) newParkedListCmd() *cobra.Command {
+	var group string
+	cmd := &cobra.Command{
+		Use: "list", Short: "List the keys that wait", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			groups := a.Fleet.GroupNames()
+			if group != "" {
+				groups = []string{group}
+			}
+			keys := []parkedKey{}
+			for _, g := range groups {
+				err := a.withRoom(cmd.Context(), g, func(ctx context.Context, r room) error {
+					some, err := r.parked(ctx)
+					keys = append(keys, some...)
+					return err
+				})
+				if err != nil && !neverRan(err) {
+					return err
+				}
+			}
+			return a.Print(keys, func(w *cli.Table) {
+				w.Row("GROUP", "KEY", "STATE", "ROW", "BEHIND", "CLASS", "ATTEMPTS", "SINCE", "NEXT TRY", "REASON")
+				for _, k := range keys {
+					w.Row(k.Group, k.Key, k.State, k.Row, k.Behind, k.Class, k.Attempts, k.Since, k.NextTry, clipped(k.Reason, a.Wide()))
+				}
+			})
+		},
+	}
+	cmd.Flags().StringVarP(&group, "group", "g", "", "one group only")
+	return cmd
+}
+
+// parked lists the keys of a group that wait. Dead rows that hold no key are dead
+// letters only.
+func (r room) parked(ctx context.Context) ([]parkedKey, error) {
+	rows, err := r.rows(ctx, once.RowFilter{})
+	if err != nil {
+		return nil, err
+	}
+	type place struct {
+		topic     string
+		partition int32
+		key       string
+	}
+	var keys []parkedKey
+	heads := map[place]int{}
+	for _, row := range rows { // by id: the first one of a key is its head
+		p := place{row.Record.Topic, row.Record.Partition, string(row.Record.Key)}
+		if row.Holds {
+			if i, known := heads[p]; known {
+				keys[i].Behind++
+				continue
+			}
+			heads[p] = len(keys)
+		} else if row.State == once.Dead {
+			continue
+		}
+		keys = append(keys, parkedKey{
+			Group: r.group, Topic: p.topic, Partition: p.partition, Key: printable(row.Record.Key), Row: row.ID, State: string(row.State),
+			Class: row.Class, Reason: row.Reason, Attempts: row.Attempts, Redriven: row.Redriven,
+			Since: microTime(row.FirstFailed), NextTry: nextTry(row),
+		})
+	}
+	return keys, nil
+}
+
+func (a commands) newShowRowCmd(short string) *cobra.Command {
+	var group string
+	var unmask bool
+	cmd := &cobra.Command{
+		Use: "show ROW", Short: short, Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, words []string) error {
+			return a.showRow(cmd.Context(), group, words[0], unmask)
+		},
+	}
+	cmd.Flags().StringVarP(&group, "group", "g", "", "the group")
+	cmd.Flags().BoolVar(&unmask, "unmask", false, "show personal data")
+	return cmd
+}
+
+func (a commands) newParkedRetryCmd() *cobra.Command {
+	var group, key string
+	cmd := &cobra.Command{
+		Use: "retry [ROW...]", Short: "Try waiting heads now, their attempts counted anew",
+		RunE: func(cmd *cobra.Command, words []string) error {
+			if len(words) == 0 == (key == "") {
+				return cli.Usage("want the rows of heads, or --key")
+			}
+			return a.withRoom(cmd.Context(), group, func(ctx context.Context, r room) error {
+				rows, err := r.named(ctx, words)
+				if key != "" {
+					rows, err = r.headsOf(ctx, key)
+				}
+				if err != nil {
+					return err
+				}
+				for _, row := range rows {
+					if row.State == once.Dead {
+						return cli.Refused("row %d is dead: spine dlq redrive -g %s --id %d", row.ID, group, row.ID)
+					}
+				}
+				answers, err := r.ask(ctx, request.Retry, rows, 0)
+				if err != nil {
+					return err
+				}
+				return r.showAnswers(answers)
+			})
+		},
+	}
+	cmd.Flags().StringVarP(&group, "group", "g", "", "the group")
+	cmd.Flags().StringVar(&key, "key", "", "the head of this record key")
+	return cmd
+}
+
+// headsOf are the heads of a key, one per topic and partition.
+func (r room) headsOf(ctx context.Context, key string) ([]once.Row, error) {
+	rows, err := r.rows(ctx, once.RowFilter{Key: []byte(key)})
+	if err != nil {
+		return nil, err
+	}
+	type place struct {
+		topic     string
+		partition int32
+	}
+	seen := map[place]bool{}
+	var heads []once.Row
+	for _, row := range rows {
+		if p := (place{row.Record.Topic, row.Record.Partition}); !seen[p] || !row.Holds {
+			seen[p] = seen[p] || row.Holds
+			heads = append(heads, row)
+		}
+	}
+	if len(heads) == 0 {
+		return nil, cli.Usage("no record of key %s waits in group %s", key, r.group)
+	}
+	return heads, nil
+}
+
+func (r room) named(ctx context.Context, words []string) ([]once.Row, error) {
+	rows := make([]once.Row, len(words))
+	for i, word := range words {
+		var err error
+		if rows[i], err = r.row(ctx, word); err != nil {
+			return nil, err
+		}
+	}
+	return rows, nil
+}
+
+func (a commands) newParkedDropCmd() *cobra.Command {
+	var group string
+	var yes bool
+	cmd := &cobra.Command{
+		Use: "drop ROW...", Short: "Remove waiting or dead rows for good; their successors go on", Args: cli.AtLeast(1, "the rows"),
+		Long: `Remove waiting or dead rows for good; their successors go on. The group never handles these records, and
+spine audit shows them as missing from then on.`,
+		RunE: func(cmd *cobra.Command, words []string) error {
+			return a.withRoom(cmd.Context(), group, func(ctx context.Context, r room) error {
+				rows, err := r.named(ctx, words)
+				if err != nil {
+					return err
+				}
+				for _, row := range rows {
+					fmt.Fprintf(a.Stderr, "row %d: %s/%d@%d, key %s, event %s, %s: %s\n", row.ID, row.Record.Topic, row.Record.Partition,
+						row.Record.Offset, printable(row.Record.Key), row.EventID, row.State, row.Reason)
+				}
+				if err := a.Confirm(yes, fmt.Sprintf("drop %d of %s for good", len(rows), group)); err != nil {
+					return err
+				}
+				answers, err := r.ask(ctx, request.Drop, rows, 0)
+				if err != nil {
+					return err
+				}
+				return r.showAnswers(answers)
+			})
+		},
+	}
+	cmd.Flags().StringVarP(&group, "group", "g", "", "the group")
+	cmd.Flags().BoolVar(&yes, "yes", false, "don't ask")
+	return cmd
+}
