@@ -35,11 +35,13 @@ func hongKong(t *testing.T) *place {
 		name += "-" + strconv.FormatUint(uint64(rand.Uint32()), 36)
 	}
 	shop := producer.Shop{Secret: []byte("shpss_test_4f1c2d"), Instance: event.Instance{
-		System: "shopify", Name: name, BaseCurrency: "HKD", TimeZone: "Asia/Hong_Kong", LegalEntity: "HK01", Warehouses: []string{"wms/hk"},
+		System: "shopify", Name: name, BaseCurrency: "HKD", TimeZone: "Asia/Hong_Kong", LegalEntity: "HK01", Warehouses: []string{"wms/" + name},
 		ShopDomain: "acme-test.myshopify.com", PaymentDays: 14,
 	}}
 	p := newPlace(t, []producer.Shop{shop})
-	p.groups = "groups:\n  inventory:\n    levels: [{sku: \"variant:50398373085484\", warehouse: wms/hk, on_hand: \"10\"}]\n"
+	// Two pools: what other instances left in shared topics is not served by ours.
+	p.groups = "groups:\n  inventory:\n    levels: [{sku: \"variant:50398373085484\", warehouse: wms/" + name + ", on_hand: \"10\"}]\n" +
+		"    pools: {ours: {warehouses: [wms/" + name + "]}, theirs: {warehouses: [wms/elsewhere]}}\n"
 	if !realParts() {
 		p.configure(t)
 		p.live(t, p.devArgs()...)
@@ -108,8 +110,8 @@ func realOrder(t *testing.T, p *place) {
 
 	db := p.store(t)
 	for what, q := range map[string][2]string{
-		"reservation":  {`SELECT line_id, warehouse, reserved, released FROM inventory_reservations WHERE order_key = $1`, "15518907892012|wms/hk|10000|0"},
-		"stock":        {`SELECT sku, on_hand, reserved FROM inventory_levels WHERE $1 <> ''`, "variant:50398373085484|100000|10000"},
+		"reservation":  {`SELECT line_id, warehouse, reserved, released FROM inventory_reservations WHERE order_key = $1`, "15518907892012|wms/" + p.shops[0].Instance.Name + "|10000|0"},
+		"stock":        {`SELECT sku, on_hand, reserved FROM inventory_levels WHERE 'shopify' || SUBSTR(warehouse, 4) || ':6200407294252' = $1`, "variant:50398373085484|100000|10000"},
 		"invoice":      {`SELECT number, currency, gross, issue_date FROM invoicing_invoices WHERE order_key = $1`, "HK01-INV-000001|HKD|1869000|2025-01-24"},
 		"revenue":      {`SELECT order_day, currency, CAST(SUM(amount) AS BIGINT) FROM analytics_revenue WHERE order_key = $1 GROUP BY order_day, currency`, "2025-01-24|HKD|1869000"},
 		"notification": {`SELECT template, status, event_id <> '' FROM notifications_messages WHERE order_key = $1`, "order-confirmation|NO_RECIPIENT|1"},
@@ -231,9 +233,10 @@ func dayOf(shop producer.Shop, orders int) iter.Seq[producer.Call] {
 	return func(func(producer.Call) bool) {}
 }
 
+// mailsIn are the mails about our orders: their names tell the instance.
 func mailsIn(t *testing.T, p *place) []string {
 	t.Helper()
-	files, err := filepath.Glob(filepath.Join(p.data(), "mail", "*"))
+	files, err := filepath.Glob(filepath.Join(p.data(), "mail", "*.shopify."+p.shops[0].Instance.Name+".*"))
 	if err != nil {
 		t.Fatal(err)
 	}
