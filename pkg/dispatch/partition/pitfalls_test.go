@@ -44,3 +44,36 @@ func TestBroken_staysBroken(t *testing.T) {
 		})
 	}
 }
+
+// Pitfall: one of the ways in which memory fills does not count, or a partition that
+// is paused is resumed before there is room, or never.
+func TestThrottle(t *testing.T) {
+	t.Parallel()
+	members, err := bus.NewGroup(bus.Config{Brokers: []string{"127.0.0.1:1"}}, bus.GroupOptions{Name: "g", Topics: []string{"t"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer members.Close(t.Context())
+	for name, fill := range map[string]func(s *Session, share int){
+		"records":      func(s *Session, share int) { s.queued = maxQueued * share / 4 },
+		"bytes":        func(s *Session, share int) { s.bytes = maxQueuedBytes * share / 4 },
+		"open offsets": func(s *Session, share int) { s.track.open = make([]mark, maxOpen*share/4) },
+		"outgoing":     func(s *Session, share int) { s.stuck = share > 2 },
+	} {
+		s := &Session{g: &Engine{Members: members}}
+		for _, c := range []struct {
+			share  int
+			paused bool
+		}{{2, false}, {4, true}, {2, false}, {4, true}} {
+			fill(s, c.share)
+			if s.throttle(); s.paused != c.paused {
+				t.Errorf("%s at %d quarters: paused %t, want %t", name, c.share, s.paused, c.paused)
+			}
+		}
+		if fill(s, 3); name != "outgoing" {
+			if s.throttle(); !s.paused {
+				t.Errorf("%s at 3 quarters: resumed before there is room", name)
+			}
+		}
+	}
+}
