@@ -18,6 +18,8 @@ func newRoot(a *cli.CLI) *cobra.Command {
 		SilenceUsage:  true,
 		Args:          cobra.NoArgs,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		// Before anything is done: a wrong format must not be found after the work.
+		PersistentPreRunE: func(*cobra.Command, []string) error { return a.CheckOutput() },
 	}
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.ConfigFile, "config", "", "configuration file (default spine.yaml, if there is one)")

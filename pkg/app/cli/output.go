@@ -6,6 +6,7 @@ import (
 	"io"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -86,7 +87,7 @@ func isNumber(cell string) bool {
 // Wide says that people asked for more columns.
 func (a *CLI) Wide() bool { return a.Output == "wide" }
 
-// Print shows v: as JSON or YAML by its json tags, or as the Table that fill makes.
+// Print shows v: as JSON or YAML by its json tags, or as the table that fill makes.
 func (a *CLI) Print(v any, fill func(*Table)) error {
 	switch a.Output {
 	case "table", "wide":
@@ -108,8 +109,16 @@ func (a *CLI) Print(v any, fill func(*Table)) error {
 		_, err = a.Stdout.Write(text)
 		return err
 	default:
+		return a.CheckOutput()
+	}
+}
+
+// CheckOutput refuses a format that Print does not know, before anything is done.
+func (a *CLI) CheckOutput() error {
+	if !slices.Contains([]string{"table", "wide", "json", "yaml"}, a.Output) {
 		return Usage("--output %s: want table, wide, json or yaml", a.Output)
 	}
+	return nil
 }
 
 // WriteJSON writes one object on one line.
@@ -119,13 +128,13 @@ func WriteJSON(w io.Writer, v any) error {
 	return e.Encode(v)
 }
 
-// Terminal says whether w is a Terminal that a person looks at.
+// Terminal says whether w is a terminal that a person looks at.
 func Terminal(w any) bool {
 	f, ok := w.(interface{ Fd() uintptr })
 	return ok && isatty.IsTerminal(f.Fd())
 }
 
-// Version is what spine Version prints.
+// Version is what spine version prints.
 type Version struct {
 	Version string `json:"version"`
 	Commit  string `json:"commit"`
