@@ -162,6 +162,7 @@ func TestOperator(t *testing.T) {
 	o.diedAgain(2, 1)
 
 	o.drop(row)
+	o.fence()
 	o.unowned(fmt.Sprint(kind.Rows[1]))
 }
 
@@ -219,6 +220,26 @@ func (o operator) drop(row string) {
 	var keys []json.RawMessage
 	o.read(&keys, "parked", "list", "-g", "inventory")
 	o.same("keys that wait", 1, len(keys))
+}
+
+// fence asks first; then all groups start over from their store, and work on.
+func (o operator) fence() {
+	o.t.Helper()
+	if _, said := o.spine(4, "groups", "fence"); !strings.Contains(said, "inventory: ") || !strings.Contains(said, "--yes") {
+		o.t.Errorf("what would be fenced: %s", said)
+	}
+	o.spine(2, "groups", "fence", "nobody")
+	var fenced []struct {
+		Group      string
+		Ownerships int
+	}
+	o.read(&fenced, "groups", "fence", "inventory", "--yes")
+	if len(fenced) != 1 || fenced[0].Group != "inventory" || fenced[0].Ownerships == 0 {
+		o.t.Errorf("fenced: %+v", fenced)
+	}
+	o.spine(0, "groups", "fence", "--yes")
+	o.poison("shopify/uk:3")
+	o.diedAgain(2, 0)
 }
 
 // unowned: without an owner a request stays, and nothing is written but it.
