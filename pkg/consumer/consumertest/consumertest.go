@@ -70,6 +70,9 @@ func run(t *testing.T, g func() consumer.Group, o Options, url func(testing.TB) 
 	for _, finding := range k.refer(t) {
 		t.Error(finding)
 	}
+	if finding := k.try(t, again()); finding != "" {
+		t.Fatal(finding) // no fault is to blame for it
+	}
 	for _, f := range faults() {
 		t.Run(f.name, func(t *testing.T) {
 			if o.Outside == nil { // which has one memory for all
@@ -87,6 +90,9 @@ func Findings(tb testing.TB, g func() consumer.Group, o Options) []string {
 	tb.Helper()
 	k := &kit{make: g, options: o, url: sqlite(tb, g), events: history(tb, g(), o)}
 	found := k.refer(tb)
+	if finding := k.try(tb, again()); finding != "" {
+		return append(found, finding)
+	}
 	for _, f := range faults() {
 		if finding := k.try(tb, f); finding != "" {
 			found = append(found, finding)
