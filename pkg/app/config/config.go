@@ -207,51 +207,62 @@ func (l *Loaded) Secrets(instance string) ([][]byte, error) {
 	return secrets, nil
 }
 
+// complain adds an error about the value at a path.
+type complain func(path, format string, args ...any)
+
 func (l *Loaded) validate(systems []string) error {
 	var errs []error
 	bad := func(path, format string, args ...any) {
 		errs = append(errs, fmt.Errorf("%s: %s", l.where(path), fmt.Sprintf(format, args...)))
 	}
 	for _, name := range slices.Sorted(maps.Keys(l.Instances)) {
-		path, in := "instances."+name, l.Instances[name]
-		if _, err := event.ParseInstance(name); err != nil {
-			bad(path, "%v", err)
-		} else if system, _, _ := strings.Cut(name, "/"); systems != nil && !slices.Contains(systems, system) {
-			bad(path, "no adapter %s in this binary%s", system, suggestion(system, systems))
-		}
-		if _, err := time.LoadLocation(in.TimeZone); err != nil {
-			bad(path+".time_zone", "%q is no IANA zone, such as Europe/London", in.TimeZone)
-		}
-		if in.BaseCurrency != "" && !isCurrency(in.BaseCurrency) {
-			bad(path+".base_currency", "%q is no ISO 4217 code, such as GBP", in.BaseCurrency)
-		}
-		if !slices.Contains([]string{"", "LINE_HALF_UP", "LINE_HALF_EVEN", "DOCUMENT_HALF_UP"}, in.TaxPolicy) {
-			bad(path+".tax_policy", "%q: want LINE_HALF_UP, LINE_HALF_EVEN or DOCUMENT_HALF_UP", in.TaxPolicy)
-		}
-		if in.PaymentDays < 0 {
-			bad(path+".payment_days", "%d: want 0 or more", in.PaymentDays)
-		}
+		l.Instances[name].validate(name, systems, bad)
 	}
 	if err := checkDatabase(l.Database.URL, l.origins["database.url"]); err != nil {
 		bad("database.url", "%v", err)
 	}
 	for _, name := range slices.Sorted(maps.Keys(l.Groups)) {
-		path, g := "groups."+name, l.Groups[name]
-		if g.Database.URL != "" {
-			if err := checkDatabase(g.Database.URL, l.origins[path+".database.url"]); err != nil {
-				bad(path+".database.url", "%v", err)
-			}
-		}
-		if v, ok := g.Own.(interface{ Validate() error }); ok {
-			if err := v.Validate(); err != nil {
-				bad(path, "%v", err)
-			}
-		}
+		l.validateGroup(name, bad)
 	}
 	if !slices.Contains([]string{"", "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"}, l.Kafka.SASL.Mechanism) {
 		bad("kafka.sasl.mechanism", "%q: want PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512", l.Kafka.SASL.Mechanism)
 	}
 	return errors.Join(errs...)
+}
+
+func (in Instance) validate(name string, systems []string, bad complain) {
+	path := "instances." + name
+	if _, err := event.ParseInstance(name); err != nil {
+		bad(path, "%v", err)
+	} else if system, _, _ := strings.Cut(name, "/"); systems != nil && !slices.Contains(systems, system) {
+		bad(path, "no adapter %s in this binary%s", system, suggestion(system, systems))
+	}
+	if _, err := time.LoadLocation(in.TimeZone); err != nil {
+		bad(path+".time_zone", "%q is no IANA zone, such as Europe/London", in.TimeZone)
+	}
+	if in.BaseCurrency != "" && !isCurrency(in.BaseCurrency) {
+		bad(path+".base_currency", "%q is no ISO 4217 code, such as GBP", in.BaseCurrency)
+	}
+	if !slices.Contains([]string{"", "LINE_HALF_UP", "LINE_HALF_EVEN", "DOCUMENT_HALF_UP"}, in.TaxPolicy) {
+		bad(path+".tax_policy", "%q: want LINE_HALF_UP, LINE_HALF_EVEN or DOCUMENT_HALF_UP", in.TaxPolicy)
+	}
+	if in.PaymentDays < 0 {
+		bad(path+".payment_days", "%d: want 0 or more", in.PaymentDays)
+	}
+}
+
+func (l *Loaded) validateGroup(name string, bad complain) {
+	path, g := "groups."+name, l.Groups[name]
+	if g.Database.URL != "" {
+		if err := checkDatabase(g.Database.URL, l.origins[path+".database.url"]); err != nil {
+			bad(path+".database.url", "%v", err)
+		}
+	}
+	if v, ok := g.Own.(interface{ Validate() error }); ok {
+		if err := v.Validate(); err != nil {
+			bad(path, "%v", err)
+		}
+	}
 }
 
 func isCurrency(s string) bool {
