@@ -5,6 +5,7 @@ import (
 
 	"github.com/eventspine/spine/pkg/app/cli"
 	"github.com/eventspine/spine/pkg/app/declared"
+	"github.com/eventspine/spine/pkg/app/operate"
 	"github.com/eventspine/spine/pkg/app/stage"
 	"github.com/eventspine/spine/pkg/app/watch"
 )
@@ -36,6 +37,7 @@ func newRoot(a *cli.CLI) *cobra.Command {
 	})
 	root.AddCommand(stage.Commands(a)...)
 	root.AddCommand(watch.Commands(a)...)
+	root.AddCommand(operate.Commands(a)...)
 	root.AddCommand(declared.Commands(a)...)
 	checkUsage(root)
 	return root

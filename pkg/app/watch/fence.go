@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 
 	"github.com/spf13/cobra"
 
@@ -46,7 +47,7 @@ func (a commands) fence(ctx context.Context, names []string, yes bool) (err erro
 	stores := map[string]*once.Store{}
 	for _, name := range names {
 		db, err := dbs.Of(ctx, name)
-		if neverRan(err) {
+		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
 		if err != nil {

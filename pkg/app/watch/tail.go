@@ -1,21 +1,17 @@
 package watch
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"slices"
-	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/eventspine/spine/pkg/app/cli"
+	"github.com/eventspine/spine/pkg/app/show"
 	"github.com/eventspine/spine/pkg/app/tap"
 	"github.com/eventspine/spine/pkg/event"
 	"github.com/eventspine/spine/pkg/topic"
@@ -24,14 +20,13 @@ import (
 
 // tailing is one tail at work.
 type tailing struct {
-	codec  *wire.Codec
-	w      io.Writer
-	format string // pretty, json or raw
-	facts  []string
-	key    string
-	unmask bool
-	shown  int
-	broken int // records that could not be decoded
+	decoder show.Decoder
+	w       io.Writer
+	format  string // pretty, json or raw
+	facts   []string
+	key     string
+	shown   int
+	broken  int // records that could not be decoded
 }
 
 func (a commands) newTailCmd() *cobra.Command {
@@ -50,7 +45,7 @@ times such as @-2h:@-1h, @2026-03-14, @2026-03-14T11:20:00Z.`,
   spine tail order.placed.v2 --offset @-2h:@-1h -o json`,
 		Args: cli.AtLeast(1, "the name of a topic or of a fact"),
 		RunE: func(cmd *cobra.Command, words []string) error {
-			t := &tailing{w: a.Stdout, format: format, key: key, unmask: unmask}
+			t := &tailing{w: a.Stdout, format: format, key: key, decoder: show.Decoder{Unmask: unmask}}
 			if !slices.Contains([]string{"pretty", "json", "raw"}, format) {
 				return cli.Usage("--output %s: want pretty, json or raw", format)
 			}
@@ -102,7 +97,7 @@ func (a commands) tailOptions(t *tailing, words []string) (tap.Options, error) {
 	if err != nil {
 		return tap.Options{}, err
 	}
-	t.codec = wire.NewCodec(wire.NewRegistry(registry))
+	t.decoder.Codec = wire.NewCodec(wire.NewRegistry(registry))
 	_, topics, err := a.Fleet.Contracts()
 	if err != nil {
 		return tap.Options{}, err
@@ -145,7 +140,7 @@ func (t *tailing) match(r *kgo.Record) bool {
 }
 
 func (t *tailing) run(ctx context.Context, o tap.Options, n int, offset string) error {
-	show := func(r *kgo.Record) error { return t.show(ctx, r) }
+	each := func(r *kgo.Record) error { return t.show(ctx, r) }
 	switch {
 	case offset != "":
 		window, err := tap.ParseWindow(offset, time.Now())
@@ -156,7 +151,7 @@ func (t *tailing) run(ctx context.Context, o tap.Options, n int, offset string) 
 			return cli.Usage("--offset %s ends, and --follow does not: leave one of them out", offset)
 		}
 		return tap.Read(ctx, o, func(r *kgo.Record) error {
-			if err := show(r); err != nil {
+			if err := each(r); err != nil {
 				return err
 			}
 			if t.shown == n {
@@ -165,43 +160,13 @@ func (t *tailing) run(ctx context.Context, o tap.Options, n int, offset string) 
 			return nil
 		})
 	case o.Follow:
-		return tap.Follow(ctx, o, max(n, 0), show)
+		return tap.Follow(ctx, o, max(n, 0), each)
 	default:
 		if n <= 0 {
 			n = 10
 		}
-		return tap.Tail(ctx, o, n, show)
+		return tap.Tail(ctx, o, n, each)
 	}
-}
-
-// shownEvent is the JSON of one event: a contract.
-type shownEvent struct {
-	Topic     string            `json:"topic"`
-	Partition int32             `json:"partition"`
-	Offset    int64             `json:"offset"`
-	Timestamp string            `json:"timestamp"`
-	Key       string            `json:"key"`
-	Event     *shownEnvelope    `json:"event,omitempty"`
-	Headers   map[string]string `json:"headers"`
-	Data      json.RawMessage   `json:"data,omitempty"`
-	Error     *shownError       `json:"error,omitempty"`
-	Value     []byte            `json:"value_base64,omitempty"`
-}
-
-type shownEnvelope struct {
-	ID            string `json:"id"`
-	Type          string `json:"type"`
-	Source        string `json:"source"`
-	Subject       string `json:"subject"`
-	Time          string `json:"time"`
-	CorrelationID string `json:"correlation_id"`
-	CausationID   string `json:"causation_id"`
-	Sequence      string `json:"sequence"`
-}
-
-type shownError struct {
-	Code    string `json:"code"`
-	Message string `json:"message"`
 }
 
 func (t *tailing) show(ctx context.Context, r *kgo.Record) error {
@@ -210,103 +175,15 @@ func (t *tailing) show(ctx context.Context, r *kgo.Record) error {
 		_, err := t.w.Write(append(slices.Clone(r.Value), '\n'))
 		return err
 	}
-	s, err := t.decode(ctx, r)
+	s, err := t.decoder.Decode(ctx, r)
 	if err != nil {
 		return err
+	}
+	if s.Error != nil {
+		t.broken++
 	}
 	if t.format == "json" {
 		return cli.WriteJSON(t.w, s)
 	}
-	return t.pretty(s)
-}
-
-// decode makes the event of a record; one that cannot be decoded shows why, and its
-// bytes. Only a registry that is away is an error.
-func (t *tailing) decode(ctx context.Context, r *kgo.Record) (shownEvent, error) {
-	s := shownEvent{
-		Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, Timestamp: r.Timestamp.UTC().Format(cli.MicroTime), Key: printable(r.Key),
-		Headers: map[string]string{},
-	}
-	for _, h := range r.Headers {
-		s.Headers[h.Key] = printable(h.Value)
-	}
-	e, err := wire.Head(r)
-	if err == nil {
-		s.Event = &shownEnvelope{
-			ID: e.ID, Type: e.Type, Source: e.Source, Subject: s.Headers["ce_subject"], Time: e.OccurredAt.UTC().Format(cli.MicroTime),
-			CorrelationID: e.CorrelationID, CausationID: e.CausationID, Sequence: e.Sequence,
-		}
-		if e.Type == wire.DeliveryType {
-			s.Data = t.delivery(r.Value)
-			return s, nil
-		}
-		var payload wire.Payload
-		if payload, err = t.codec.Generic(ctx, r, t.unmask); err == nil {
-			s.Data = payload.Data
-			return s, nil
-		}
-	}
-	bad, ok := cli.As[*wire.BadRecordError](err)
-	if !ok {
-		return s, err
-	}
-	t.broken++
-	s.Error = &shownError{Code: bad.Code, Message: err.Error()}
-	s.Value = r.Value
-	if s.Value == nil {
-		s.Value = []byte{}
-	}
-	return s, nil
-}
-
-// delivery shows a delivery's body. It is personal data as a whole: no schema says
-// which part is not.
-func (t *tailing) delivery(body []byte) json.RawMessage {
-	if !t.unmask {
-		return json.RawMessage(`"***"`)
-	}
-	if json.Valid(body) {
-		var compact bytes.Buffer
-		if json.Compact(&compact, body) == nil {
-			return compact.Bytes()
-		}
-	}
-	text, err := json.Marshal(printable(body))
-	if err != nil {
-		return json.RawMessage(`null`)
-	}
-	return text
-}
-
-func printable(b []byte) string {
-	if utf8.Valid(b) {
-		return string(b)
-	}
-	return fmt.Sprintf("%q", b)
-}
-
-func (t *tailing) pretty(s shownEvent) error {
-	var b strings.Builder
-	kind := "?"
-	if s.Event != nil {
-		kind = s.Event.Type
-	}
-	fmt.Fprintf(&b, "%s  %s  %s/%d@%d  %s\n", s.Timestamp, kind, s.Topic, s.Partition, s.Offset, s.Key)
-	if s.Event != nil {
-		fmt.Fprintf(&b, "  id %s  at %s  %s\n", s.Event.ID, s.Event.Time, s.Event.CorrelationID)
-	}
-	if s.Error != nil {
-		fmt.Fprintf(&b, "  cannot be decoded: %s\n", s.Error.Message)
-	}
-	if s.Data != nil {
-		var data bytes.Buffer
-		if err := json.Indent(&data, s.Data, "  ", "  "); err != nil {
-			return errors.Join(errors.New("indenting the payload"), err)
-		}
-		b.WriteString("  ")
-		b.Write(data.Bytes())
-		b.WriteString("\n")
-	}
-	_, err := io.WriteString(t.w, b.String()+"\n")
-	return err
+	return s.Pretty(t.w)
 }

@@ -1,4 +1,4 @@
-package watch
+package operate
 
 import (
 	"cmp"
@@ -12,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/eventspine/spine/pkg/app/cli"
+	"github.com/eventspine/spine/pkg/app/show"
 	"github.com/eventspine/spine/pkg/dispatch/leaving"
 	"github.com/eventspine/spine/pkg/once"
 	"github.com/eventspine/spine/pkg/once/request"
@@ -108,7 +109,7 @@ type answer struct {
 
 func answerOf(row once.Row, result string) answer {
 	return answer{
-		Row: row.ID, Topic: row.Record.Topic, Partition: row.Record.Partition, Offset: row.Record.Offset, Key: printable(row.Record.Key),
+		Row: row.ID, Topic: row.Record.Topic, Partition: row.Record.Partition, Offset: row.Record.Offset, Key: show.Printable(row.Record.Key),
 		State: string(row.State), Class: row.Class, Reason: row.Reason, Fingerprint: fingerprint(row.Class, row.Reason),
 		Redriven: row.Redriven, Result: result,
 	}
@@ -215,7 +216,7 @@ type shownRow struct {
 	Since       string     `json:"since,omitempty"`
 	LastFailed  string     `json:"last_failed,omitempty"`
 	NextTry     string     `json:"next_try,omitempty"`
-	Record      shownEvent `json:"record"`
+	Record      show.Event `json:"record"`
 }
 
 // showRow prints a row and its record, decoded as tail does.
@@ -233,8 +234,8 @@ func (a commands) showRow(ctx context.Context, group, word string, unmask bool) 
 		if err != nil {
 			return err
 		}
-		t := &tailing{codec: wire.NewCodec(wire.NewRegistry(registry)), w: a.Stdout, unmask: unmask}
-		event, err := t.decode(ctx, leaving.Kafka(row.Record))
+		decoder := show.Decoder{Codec: wire.NewCodec(wire.NewRegistry(registry)), Unmask: unmask}
+		event, err := decoder.Decode(ctx, leaving.Kafka(row.Record))
 		if err != nil {
 			return err
 		}
@@ -249,7 +250,7 @@ func (a commands) showRow(ctx context.Context, group, word string, unmask bool) 
 			w.Line("")
 		})
 		if err == nil && a.People() {
-			err = t.pretty(event)
+			err = event.Pretty(a.Stdout)
 		}
 		return err
 	})

@@ -1,4 +1,4 @@
-package watch
+package operate
 
 import (
 	"context"
@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/eventspine/spine/pkg/app/cli"
+	"github.com/eventspine/spine/pkg/app/show"
 	"github.com/eventspine/spine/pkg/once"
 	"github.com/eventspine/spine/pkg/once/request"
 )
@@ -92,7 +93,7 @@ func (r room) parked(ctx context.Context) ([]parkedKey, error) {
 			continue
 		}
 		keys = append(keys, parkedKey{
-			Group: r.group, Topic: p.topic, Partition: p.partition, Key: printable(row.Record.Key), Row: row.ID, State: string(row.State),
+			Group: r.group, Topic: p.topic, Partition: p.partition, Key: show.Printable(row.Record.Key), Row: row.ID, State: string(row.State),
 			Class: row.Class, Reason: row.Reason, Attempts: row.Attempts, Redriven: row.Redriven,
 			Since: microTime(row.FirstFailed), NextTry: nextTry(row),
 		})
@@ -198,7 +199,7 @@ spine audit shows them as missing from then on.`,
 				}
 				for _, row := range rows {
 					fmt.Fprintf(a.Stderr, "row %d: %s/%d@%d, key %s, event %s, %s: %s\n", row.ID, row.Record.Topic, row.Record.Partition,
-						row.Record.Offset, printable(row.Record.Key), row.EventID, row.State, row.Reason)
+						row.Record.Offset, show.Printable(row.Record.Key), row.EventID, row.State, row.Reason)
 				}
 				if err := a.Confirm(yes, fmt.Sprintf("drop %d of %s for good", len(rows), group)); err != nil {
 					return err

@@ -1,0 +1,4 @@
+package operate
+
+// Fingerprint is open to tests.
+var Fingerprint = fingerprint
