@@ -342,18 +342,18 @@ func noFacts(t *testing.T, p *place) int {
 func foreignRecords(t *testing.T, p *place, orders <-chan producer.Call) {
 	sample := <-orders
 	accept(t, p, sample)
-	var real *kgo.Record // a record of ours, to spoil copies of
+	var ours *kgo.Record // a record of ours, to spoil copies of
 	for _, r := range recordsOf(t, p, "commerce.order.events") {
 		if string(r.Key) == keyOf(p, sample) && headerOf(r, "ce_type") == "order.placed.v2" {
-			real = r
+			ours = r
 		}
 	}
-	if real == nil {
+	if ours == nil {
 		t.Fatal("the order is not in the stream")
 	}
 	all := []string{"analytics", "inventory", "invoicing", "notifications"}
 	spoil := func(change func(*kgo.Record)) *kgo.Record {
-		r := &kgo.Record{Topic: real.Topic, Value: slices.Clone(real.Value), Headers: slices.Clone(real.Headers)}
+		r := &kgo.Record{Topic: ours.Topic, Value: slices.Clone(ours.Value), Headers: slices.Clone(ours.Headers)}
 		setHeader(r, "ce_id", event.NewID(time.Now(), "test", "x", fmt.Sprint(len(r.Value)), time.Now().String()))
 		change(r)
 		return r

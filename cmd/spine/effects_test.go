@@ -19,7 +19,7 @@ import (
 	"github.com/eventspine/spine/pkg/event"
 	"github.com/eventspine/spine/pkg/money"
 	"github.com/eventspine/spine/pkg/once"
-	"github.com/eventspine/spine/schemas/credit-note"
+	creditnote "github.com/eventspine/spine/schemas/credit-note"
 	"github.com/eventspine/spine/schemas/invoice"
 	"github.com/eventspine/spine/schemas/notification"
 	"github.com/eventspine/spine/schemas/order"

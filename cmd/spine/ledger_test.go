@@ -23,7 +23,7 @@ import (
 	"github.com/eventspine/spine/pkg/producer"
 	"github.com/eventspine/spine/pkg/topic"
 	"github.com/eventspine/spine/pkg/wire"
-	"github.com/eventspine/spine/schemas/credit-note"
+	creditnote "github.com/eventspine/spine/schemas/credit-note"
 	"github.com/eventspine/spine/schemas/invoice"
 	"github.com/eventspine/spine/schemas/notification"
 	"github.com/eventspine/spine/schemas/order"
@@ -148,11 +148,11 @@ func (l *ledger) read(client []kgo.Opt, topics []string, codec *wire.Codec) {
 			return nil //nolint:nilerr // not ours
 		}
 		seen[e.ID] = true
-		make := types[e.Type]
-		if make == nil {
+		newFact := types[e.Type]
+		if newFact == nil {
 			return fmt.Errorf("a fact of type %s is in the stream: nobody publishes it", e.Type)
 		}
-		fact := make()
+		fact := newFact()
 		if err := codec.Decode(l.t.Context(), r, fact); err != nil {
 			return err
 		}

@@ -17,8 +17,8 @@ type process struct {
 	args  []string
 	ops   string // address of health
 	cmd   *exec.Cmd
-	ended chan error
-	log   *os.File // stderr of all its lives
+	ended chan struct{} // is closed when it has ended
+	log   *os.File      // stderr of all its lives
 }
 
 // start begins a life. The process dies with the test at the latest.
@@ -42,16 +42,19 @@ func (p *process) start(t *testing.T, dir string) {
 			}
 		})
 	}
-	p.cmd = exec.Command(exe, p.args...) //nolint:noctx // it is killed, not cancelled
-	p.cmd.Args[0] = "spine"              // called so, the test binary is spine
+	p.cmd = exec.Command(exe, p.args...)
+	p.cmd.Args[0] = "spine" // called so, the test binary is spine
 	p.cmd.Dir, p.cmd.Stderr = dir, p.log
 	p.cmd.Env = append(os.Environ(), "SPINE_CONFIG=") // the command line says it all
 	if err := p.cmd.Start(); err != nil {
 		t.Fatalf("starting %s: %v", p.name, err)
 	}
-	cmd, ended := p.cmd, make(chan error, 1)
+	cmd, ended := p.cmd, make(chan struct{})
 	p.ended = ended
-	go func() { ended <- cmd.Wait() }()
+	go func() {
+		defer close(ended)
+		_ = cmd.Wait() // ProcessState says it all
+	}()
 }
 
 // kill ends the process as a power cut does. It answers false if it had ended by itself.
@@ -76,9 +79,9 @@ func (p *process) stop(t *testing.T) {
 		t.Fatalf("stopping %s: %v", p.name, err)
 	}
 	select {
-	case err := <-p.ended:
-		if err != nil {
-			t.Errorf("%s was asked to end: %v, want exit code 0", p.name, err)
+	case <-p.ended:
+		if code := p.cmd.ProcessState.ExitCode(); code != 0 {
+			t.Errorf("%s was asked to end: exit code %d, want 0", p.name, code)
 		}
 		p.cmd = nil
 	case <-time.After(25 * time.Second):
