@@ -35,8 +35,18 @@ import (
 // everyFact is a zero value of each fact of this repository.
 func everyFact() []event.Fact {
 	return []event.Fact{
-		creditnote.IssuedV1{}, invoice.CreatedV1{}, notification.SentV1{}, order.CancelledV1{}, order.EditedV1{}, order.PlacedV1{}, order.PlacedV2{},
-		payment.ReceivedV1{}, refund.IssuedV1{}, stock.ReservationReleasedV1{}, stock.ReservedV1{}, stock.ShortageDetectedV1{},
+		creditnote.IssuedV1{},
+		invoice.CreatedV1{},
+		notification.SentV1{},
+		order.CancelledV1{},
+		order.EditedV1{},
+		order.PlacedV1{},
+		order.PlacedV2{},
+		payment.ReceivedV1{},
+		refund.IssuedV1{},
+		stock.ReservationReleasedV1{},
+		stock.ReservedV1{},
+		stock.ShortageDetectedV1{},
 	}
 }
 

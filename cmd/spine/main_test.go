@@ -52,23 +52,23 @@ func (l *locked) String() string {
 
 // start runs spine in a folder. The environment of the tests does not reach it, so
 // that a test's result does not depend on it.
-func start(t testing.TB, dir string, env []string, args ...string) *process {
-	t.Helper()
+func start(tb testing.TB, dir string, env []string, args ...string) *process {
+	tb.Helper()
 	exe, err := os.Executable()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	p := &process{t: t, cmd: exec.Command(exe, args...), lines: make(chan string, 1000), stderr: &locked{}, ended: make(chan struct{})} //nolint:noctx // it ends by a signal
+	p := &process{t: tb, cmd: exec.Command(exe, args...), lines: make(chan string, 1000), stderr: &locked{}, ended: make(chan struct{})}
 	p.cmd.Args[0], p.cmd.Dir, p.cmd.Env, p.cmd.Stderr = "spine", dir, append(env, "PATH="+os.Getenv("PATH"), "HOME="+dir), p.stderr
 	stdout, err := p.cmd.StdoutPipe()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	if err := p.cmd.Start(); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	go p.wait(stdout)
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		_ = p.cmd.Process.Kill()
 		<-p.ended
 	})
@@ -138,12 +138,12 @@ type dev struct {
 }
 
 // startDev starts spine dev on free ports in a folder.
-func startDev(t testing.TB, dir string, env ...string) dev {
-	t.Helper()
-	d := dev{process: start(t, dir, env, "dev", "--kafka", ":0", "--registry", ":0", "--intake", ":0", "--ops", "127.0.0.1:0")}
+func startDev(tb testing.TB, dir string, env ...string) dev {
+	tb.Helper()
+	d := dev{process: start(tb, dir, env, "dev", "--kafka", ":0", "--registry", ":0", "--intake", ":0", "--ops", "127.0.0.1:0")}
 	line := d.line(60 * time.Second)
 	if err := json.Unmarshal([]byte(line), &d); err != nil || !d.Ready {
-		t.Fatalf("the line of spine dev is %q: %v", line, err)
+		tb.Fatalf("the line of spine dev is %q: %v", line, err)
 	}
 	return d
 }
@@ -211,9 +211,15 @@ func TestAudit_unbalanced(t *testing.T) {
 	defer client.Close()
 	phantom := &kgo.Record{Topic: "notify.notification.events", Key: []byte("k"), Value: []byte("x")}
 	for _, h := range [][2]string{
-		{"ce_specversion", "1.0"}, {"ce_id", "019cec13-177b-835c-af42-62fc597f21c7"}, {"ce_type", "notification.sent.v1"}, {"ce_source", "spine/notifications"},
-		{"ce_time", "2026-03-14T11:20:00Z"}, {"ce_subject", "notification/1"}, {"ce_correlationid", "order:shopify/uk:1"},
-		{"ce_causationid", "019cf082-5800-884c-8b30-9cc3a78dd996"}, {"content-type", "application/avro"},
+		{"ce_specversion", "1.0"},
+		{"ce_id", "019cec13-177b-835c-af42-62fc597f21c7"},
+		{"ce_type", "notification.sent.v1"},
+		{"ce_source", "spine/notifications"},
+		{"ce_time", "2026-03-14T11:20:00Z"},
+		{"ce_subject", "notification/1"},
+		{"ce_correlationid", "order:shopify/uk:1"},
+		{"ce_causationid", "019cf082-5800-884c-8b30-9cc3a78dd996"},
+		{"content-type", "application/avro"},
 	} {
 		phantom.Headers = append(phantom.Headers, kgo.RecordHeader{Key: h[0], Value: []byte(h[1])})
 	}

@@ -206,6 +206,7 @@ func copySchemas(ts *testscript.TestScript, neg bool, args []string) {
 
 // tailFollows: what was there, then what comes, until a signal ends it with exit 0.
 func tailFollows(t *testing.T, d dev) {
+	t.Helper()
 	p := start(t, t.TempDir(), d.env(), "tail", "order.placed.v2", "-f", "-n", "1", "-o", "json")
 	key := func() string {
 		line := p.line(30 * time.Second)
@@ -248,6 +249,7 @@ func send(t *testing.T, d dev, url string, in event.Instance, seed uint64) {
 
 // runIntake: a role of its own, beside the others, ready when its parts answer.
 func runIntake(t *testing.T, d dev) {
+	t.Helper()
 	dir := t.TempDir()
 	in := producers.All()[0].Day.Instances[0]
 	intake, ops := free(t), free(t)
@@ -258,7 +260,7 @@ func runIntake(t *testing.T, d dev) {
 	env := append(d.env(), "SPINE_INTAKE_LISTEN="+intake, "SPINE_OPS_LISTEN="+ops, "SPINE_INTAKE_SPOOL="+filepath.Join(dir, "spool.db"), "SHOP_SECRET="+string(d.secret()))
 	p := start(t, dir, env, "run", "intake")
 	devtest.Eventually(t, 30*time.Second, "the role is ready", func() bool {
-		resp, err := http.Get("http://" + ops + "/readyz") //nolint:noctx // the deadline is Eventually's
+		resp, err := http.Get("http://" + ops + "/readyz")
 		if err != nil {
 			return false
 		}
@@ -274,7 +276,7 @@ func runIntake(t *testing.T, d dev) {
 // free is an address that was free a moment ago.
 func free(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // at once
+	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -285,6 +287,7 @@ func free(t *testing.T) string {
 // readme runs the commands of the README, from this repository's root. The ones that
 // stay up are ended by a signal once they have said something.
 func readme(t *testing.T, d dev) {
+	t.Helper()
 	raw, err := os.ReadFile(filepath.Join(repository, "README.md"))
 	if err != nil {
 		t.Fatal(err)
@@ -309,6 +312,7 @@ func readme(t *testing.T, d dev) {
 }
 
 func runReadme(t *testing.T, d dev, words []string) {
+	t.Helper()
 	if words[0] == "dev" { // elsewhere, and without the ports that others may use
 		words = append(words, "--data", t.TempDir(), "--kafka", ":0", "--registry", ":0", "--intake", ":0", "--ops", ":0")
 	}
@@ -321,20 +325,18 @@ func runReadme(t *testing.T, d dev, words []string) {
 		env = nil
 	}
 	p := start(t, repository, env, words...)
-	code := 0
 	if follows || words[0] == "dev" {
 		p.line(60 * time.Second)
-		code = p.end(syscall.SIGTERM)
-	} else {
-		code = p.code(60 * time.Second)
+		_ = p.cmd.Process.Signal(syscall.SIGTERM)
 	}
-	if code != 0 {
+	if code := p.code(60 * time.Second); code != 0 {
 		t.Errorf("exit %d\n%s", code, p.stderr)
 	}
 }
 
 // howToSign runs the commands that dev prints for its demo shops.
 func howToSign(t *testing.T, d dev) {
+	t.Helper()
 	for _, tool := range []string{"curl", "openssl", "base64"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			t.Skipf("the printed commands need %s", tool)

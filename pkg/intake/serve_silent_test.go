@@ -14,7 +14,7 @@ import (
 // does not make the end an error.
 func TestServe_silentConnection(t *testing.T) {
 	t.Parallel()
-	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // at once
+	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -22,12 +22,12 @@ func TestServe_silentConnection(t *testing.T) {
 	defer stop()
 	ended := make(chan error, 1)
 	go func() { ended <- intake.Serve(ctx, l, http.NotFoundHandler(), 50*time.Millisecond, nil) }()
-	silent, err := net.Dial("tcp", l.Addr().String()) //nolint:noctx // at once
+	silent, err := net.Dial("tcp", l.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer silent.Close()
-	resp, err := http.Get("http://" + l.Addr().String()) //nolint:noctx // proves that the silent one was accepted before it
+	resp, err := http.Get("http://" + l.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -35,8 +35,12 @@ func TestStream_contentIsThePayloadWithoutMeta(t *testing.T) {
 	}
 	record := func(topic, id string, value []byte) *kgo.Record {
 		return &kgo.Record{Topic: topic, Key: []byte("k"), Value: value, Headers: []kgo.RecordHeader{
-			{Key: "ce_id", Value: []byte(id)}, {Key: "ce_type", Value: []byte("thing.done.v1")}, {Key: "ce_source", Value: []byte("shop/uk")},
-			{Key: "ce_specversion", Value: []byte("1.0")}, {Key: "ce_time", Value: []byte("2026-03-14T11:20:00Z")}, {Key: "ce_subject", Value: []byte("thing/1")},
+			{Key: "ce_id", Value: []byte(id)},
+			{Key: "ce_type", Value: []byte("thing.done.v1")},
+			{Key: "ce_source", Value: []byte("shop/uk")},
+			{Key: "ce_specversion", Value: []byte("1.0")},
+			{Key: "ce_time", Value: []byte("2026-03-14T11:20:00Z")},
+			{Key: "ce_subject", Value: []byte("thing/1")},
 		}}
 	}
 	opts := []kgo.Opt{kgo.SeedBrokers(parts.Brokers...)}
