@@ -80,7 +80,7 @@ func TestStop_fromHandler(t *testing.T) {
 		}
 		return nil
 	})
-	r := w.run(func(o *dispatch.Options) { o.ShutdownTimeout = 200 * time.Millisecond })
+	r := w.run(func(o *dispatch.Options) { o.ShutdownTimeout, o.Retry.Attempts = 200*time.Millisecond, 1 })
 	stopped := make(chan struct{})
 	go func() {
 		defer close(stopped)
