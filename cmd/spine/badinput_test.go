@@ -82,6 +82,7 @@ func orderID(c producer.Call) string { return producer.JSONField("id")(nil, c.Bo
 
 // deliveries counts what stands in raw.shopify.
 func deliveries(t *testing.T, p *place) int { return len(recordsOf(t, p, "raw.shopify")) }
+	t.Helper()
 
 func recordsOf(t *testing.T, p *place, topic string) (all []*kgo.Record) {
 	t.Helper()
@@ -96,6 +97,7 @@ func recordsOf(t *testing.T, p *place, topic string) (all []*kgo.Record) {
 }
 
 func badSignatures(t *testing.T, p *place, good producer.Call) {
+	t.Helper()
 	const name = "X-Shopify-Hmac-Sha256"
 	signature := good.Header.Get(name)
 	raw, err := base64.StdEncoding.DecodeString(signature)
@@ -161,6 +163,7 @@ func wantError(t *testing.T, what string, a answer, code string) {
 }
 
 func badRequests(t *testing.T, p *place, good producer.Call) {
+	t.Helper()
 	header := func(name, value string) http.Header {
 		h := good.Header.Clone()
 		h.Set(name, value)
