@@ -81,8 +81,10 @@ func manyOrders(t *testing.T, shop producer.Shop) (all []producer.Call) {
 func orderID(c producer.Call) string { return producer.JSONField("id")(nil, c.Body) }
 
 // deliveries counts what stands in raw.shopify.
-func deliveries(t *testing.T, p *place) int { return len(recordsOf(t, p, "raw.shopify")) }
+func deliveries(t *testing.T, p *place) int {
 	t.Helper()
+	return len(recordsOf(t, p, "raw.shopify"))
+}
 
 func recordsOf(t *testing.T, p *place, topic string) (all []*kgo.Record) {
 	t.Helper()
