@@ -44,7 +44,7 @@ func TestCrash(t *testing.T) {
 		b.kill(b.rand.IntN(len(b.processes)), time.Duration(b.rand.IntN(200))*time.Millisecond)
 	}
 	eventually(t, 60*time.Second, "coming back", b.allReady)
-	b.place.settle(t, 3*time.Minute)
+	b.place.settle(t, patience())
 
 	l := openLedger(t, b.place, report.Accepted)
 	l.check(word)

@@ -12,7 +12,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -172,7 +171,7 @@ func orderWithAddress(t *testing.T, p *place) {
 	if a := p.call(t, forged); a.status != http.StatusUnauthorized || !strings.Contains(a.body, `"code":"signature_invalid"`) {
 		t.Errorf("a changed byte is answered %d %s, want 401", a.status, a.body)
 	}
-	p.settle(t, time.Minute)
+	p.settle(t, patience())
 	if diff := cmp.Diff(before, state(t, p)); diff != "" {
 		t.Errorf("a forged request changed something (-before +after):\n%s", diff)
 	}
@@ -198,7 +197,7 @@ func accept(t *testing.T, p *place, c producer.Call) {
 	if err := json.Unmarshal([]byte(a.body), &said); err != nil || a.status != http.StatusOK || !said.Received || said.Delivery == "" {
 		t.Fatalf("answered %d %s (%v), want 200 and the id of a delivery", a.status, a.body, err)
 	}
-	p.settle(t, time.Minute)
+	p.settle(t, patience())
 }
 
 // orderOf is an order of a day of the shop by somebody with an address.

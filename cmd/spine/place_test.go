@@ -69,6 +69,15 @@ func parallel(t *testing.T) {
 	}
 }
 
+// patience bounds waits. On shared parts, groups with a new database also work off what
+// others left in the topics.
+func patience() time.Duration {
+	if realParts() {
+		return 4 * time.Minute
+	}
+	return time.Minute
+}
+
 // newPlace chooses addresses that nobody uses. Parts are embedded ones, of spine dev.
 func newPlace(t *testing.T, shops []producer.Shop) *place {
 	t.Helper()
