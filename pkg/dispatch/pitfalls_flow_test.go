@@ -332,3 +332,16 @@ func TestLatency_clockSkew(t *testing.T) {
 		return seen == 2
 	})
 }
+
+// Pitfall: the last commit is lost at shutdown, or comes after the end.
+func TestStop_storesWhereItStands(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	r := w.run(func(o *dispatch.Options) { o.CommitInterval = time.Hour })
+	w.send(words("k", 0, 5, "a")...)
+	w.until("all are handled", func() bool { return len(w.ledger()) == 5 })
+	r.stop()
+	if s, k := w.next(0); s != 5 || k != 5 {
+		t.Errorf("next_offset is %d, Kafka was told %d; want 5: what is drained is stored", s, k)
+	}
+}
