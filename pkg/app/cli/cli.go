@@ -37,10 +37,17 @@ type CLI struct {
 	Registry   string
 	Database   string
 	Instances  map[string]config.Instance // where the configuration names none
+
+	// Running is the configuration that roles of this process run with; nil = none run.
+	// It is not read anew: groups look at their part of it while they work.
+	Running *config.Loaded
 }
 
 // Load reads the configuration; more are values set by flags of the command.
 func (a *CLI) Load(more map[string]string) (*config.Loaded, error) {
+	if a.Running != nil {
+		return a.Running, nil
+	}
 	flags := map[string]string{}
 	for path, value := range map[string]string{"kafka.brokers": a.Brokers, "registry.url": a.Registry, "database.url": a.Database} {
 		if value != "" {

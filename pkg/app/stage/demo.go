@@ -16,9 +16,7 @@ import (
 	"github.com/eventspine/spine/pkg/app/config"
 	"github.com/eventspine/spine/pkg/app/play"
 	"github.com/eventspine/spine/pkg/app/serve"
-	"github.com/eventspine/spine/pkg/app/watch"
 	"github.com/eventspine/spine/pkg/event"
-	"github.com/eventspine/spine/pkg/intake"
 	"github.com/eventspine/spine/pkg/producer"
 )
 
@@ -186,46 +184,4 @@ func (a commands) day(f demoFlags, l *config.Loaded) (iter.Seq[producer.Call], i
 
 func settings(l *config.Loaded, in event.Instance) event.Instance {
 	return l.InstanceSettings()[in.String()]
-}
-
-// stalled is how long nothing may move before the demo gives up.
-const stalled = 2 * time.Minute
-
-// settle waits until nothing is on its way: the spool is empty, every group is at
-// the end of its topics, and nothing is outgoing or waits to be tried again.
-func (a commands) settle(ctx context.Context, l *config.Loaded, say *progress) error {
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
-	last, moved := int64(-1), time.Now()
-	for quiet := 0; quiet < 2; { // twice: what one group publishes is another's input
-		left, err := a.leftToDo(ctx, l)
-		if err != nil {
-			return err
-		}
-		if quiet++; left > 0 {
-			quiet = 0
-		}
-		if left != last {
-			last, moved = left, time.Now()
-		}
-		if time.Since(moved) > stalled {
-			return fmt.Errorf("nothing has moved for %s, and %d steps are left: --log-level info tells more", stalled, left)
-		}
-		say.count("steps left", int(left), 0)
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-tick.C:
-		}
-	}
-	return nil
-}
-
-func (a commands) leftToDo(ctx context.Context, l *config.Loaded) (int64, error) {
-	spooled, err := intake.Spooled(ctx, l.Intake.Spool)
-	if err != nil {
-		return 0, err
-	}
-	left, err := watch.LeftToDo(ctx, a.CLI)
-	return left + int64(len(spooled)), err
 }

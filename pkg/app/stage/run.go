@@ -66,6 +66,7 @@ func (a commands) roles(words []string) (serve.Roles, error) {
 
 // serve runs roles against the parts that the configuration names.
 func (a commands) serve(ctx context.Context, l *config.Loaded, roles serve.Roles, shutdown time.Duration, ready func(serve.Addresses)) error {
+	a.Running = l
 	log, err := a.Logger()
 	if err != nil {
 		return err

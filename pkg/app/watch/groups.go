@@ -208,13 +208,3 @@ func (g *groupInfo) positions(ctx context.Context, admin *kadm.Client, owned []o
 	}
 	return nil
 }
-
-// LeftToDo counts what the groups have before them: records, records on their way
-// out, and calls to the outside.
-func LeftToDo(ctx context.Context, a *cli.CLI) (left int64, err error) {
-	infos, err := groupInfos(ctx, a, a.Fleet.GroupNames())
-	for _, g := range infos {
-		left += g.Lag + int64(g.Outgoing+g.Effects.Open)
-	}
-	return left, err
-}
