@@ -391,8 +391,9 @@ func TestPublisher(t *testing.T) {
 			if err := p.Forward(d); err != nil {
 				return err
 			}
-			return p.PublishAs(wire.Cause{Source: "shopify/uk", Origin: event.OriginPoll, RecordedAt: born},
+			_, err := p.PublishAs(wire.Cause{Source: "shopify/uk", Origin: event.OriginPoll, RecordedAt: born},
 				event.New{Fact: shortage("as"), Entity: "77", At: e.OccurredAt})
+			return err
 		})}
 	})
 	w.send("k:x")

@@ -252,13 +252,13 @@ type out struct {
 func (o *out) Publish(event.New) error          { return fmt.Errorf("translate does not speak for itself") }
 func (o *out) Effect(string, string, any) error { return fmt.Errorf("translate has no effects") }
 func (o *out) Forward(d wire.Delivery) error    { o.forwarded = append(o.forwarded, d); return nil }
-func (o *out) PublishAs(c wire.Cause, n event.New) error {
+func (o *out) PublishAs(c wire.Cause, n event.New) (string, error) {
 	e, fact, err := wire.Stamp(n, c)
 	if err != nil {
-		return err
+		return "", err
 	}
 	o.events, o.facts, o.causes = append(o.events, e), append(o.facts, fact), append(o.causes, c)
-	return nil
+	return e.ID, nil
 }
 
 // begin handles a delivery in a transaction that is left open.

@@ -46,10 +46,10 @@ type state struct {
 }
 
 // snapshot compares an object with what was known of it, and publishes what changed.
-func (t *translator) snapshot(ctx context.Context, db consumer.DB, out wire.Publisher, s subject) (outcome, int, error) {
+func (t *translator) snapshot(ctx context.Context, db consumer.DB, out wire.Publisher, s subject) (outcome, []string, error) {
 	id, now, err := s.version()
 	if err != nil {
-		return "", 0, err
+		return "", nil, err
 	}
 	if key := objectKey(s.delivery, id); key != s.delivery.Key {
 		return rekey(out, s.delivery, key)
@@ -57,28 +57,28 @@ func (t *translator) snapshot(ctx context.Context, db consumer.DB, out wire.Publ
 	row := objectRow{instance: s.delivery.Source, object: s.object.Name, id: id}
 	last, err := row.lock(ctx, db)
 	if err != nil {
-		return "", 0, err
+		return "", nil, err
 	}
 	if last.body != nil && now.late(last.version) {
-		return stale, 0, nil
+		return stale, nil, nil
 	}
 	if now.clock == 0 && now.source == last.source {
 		now.clock = last.clock // which a snapshot without one does not forget
 	}
 	// Whatever it means, the version is known from here on: an older one must not follow.
 	if err := row.save(ctx, db, state{version: now, body: s.delivery.Body}); err != nil {
-		return "", 0, err
+		return "", nil, err
 	}
 	if last.body != nil && bytes.Equal(last.body, s.delivery.Body) {
-		return duplicate, 0, nil
+		return duplicate, nil, nil
 	}
 	before, err := s.before(last)
 	if err != nil {
-		return "", 0, err
+		return "", nil, err
 	}
 	news, err := s.facts(before)
 	if err != nil {
-		return "", 0, err
+		return "", nil, err
 	}
 	return t.publish(out, s, news, &now)
 }
@@ -147,13 +147,13 @@ func (r objectRow) save(ctx context.Context, db consumer.DB, s state) error {
 
 // record notes what became of a delivery. A delivery that is translated again leaves
 // the note of the first time, unless it yields facts now.
-func record(ctx context.Context, db consumer.DB, d wire.Delivery, became outcome, n int) error {
+func record(ctx context.Context, db consumer.DB, d wire.Delivery, became outcome, ids []string) error {
 	_, err := db.ExecContext(ctx, `
-		INSERT INTO translate_outcomes (delivery_id, instance, kind, outcome, facts, received_at)
-		VALUES ($1, $2, $3, $4, $5, $6)
-		ON CONFLICT (delivery_id) DO UPDATE SET outcome = excluded.outcome, facts = excluded.facts
+		INSERT INTO translate_outcomes (delivery_id, instance, kind, outcome, facts, event_ids, received_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7)
+		ON CONFLICT (delivery_id) DO UPDATE SET outcome = excluded.outcome, facts = excluded.facts, event_ids = excluded.event_ids
 		WHERE excluded.facts > 0`,
-		d.ID, d.Source, storable(d.Kind), string(became), n, micros(d.ReceivedAt))
+		d.ID, d.Source, storable(d.Kind), string(became), len(ids), strings.Join(ids, " "), micros(d.ReceivedAt))
 	if err != nil {
 		return fmt.Errorf("noting what became of a delivery: %w", err)
 	}

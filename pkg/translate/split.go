@@ -89,11 +89,11 @@ func objectKey(d wire.Delivery, id string) string {
 }
 
 // rekey sends a delivery on its way under the key of its object.
-func rekey(out wire.Publisher, d wire.Delivery, key string) (outcome, int, error) {
+func rekey(out wire.Publisher, d wire.Delivery, key string) (outcome, []string, error) {
 	if made(d) {
-		return "", 0, consumer.Reject(d.Kind + ": the adapter gives one delivery two keys")
+		return "", nil, consumer.Reject(d.Kind + ": the adapter gives one delivery two keys")
 	}
 	p := part(d, 0)
 	p.Key = key
-	return rekeyed, 0, out.Forward(p)
+	return rekeyed, nil, out.Forward(p)
 }

@@ -118,30 +118,30 @@ func (t *translator) handle(ctx context.Context, tx consumer.Tx, _ event.Event, 
 	if !ok {
 		return fmt.Errorf("translating: the engine's way out is no wire.Publisher but %T", tx.Out)
 	}
-	became, n, err := t.translate(ctx, tx.DB, out, *d)
+	became, ids, err := t.translate(ctx, tx.DB, out, *d)
 	if err != nil {
 		return err
 	}
-	return record(ctx, tx.DB, *d, became, n)
+	return record(ctx, tx.DB, *d, became, ids)
 }
 
-// translate says what became of a delivery, and how many facts it published.
-func (t *translator) translate(ctx context.Context, db consumer.DB, out wire.Publisher, d wire.Delivery) (outcome, int, error) {
+// translate says what became of a delivery, and the ids of the facts it published.
+func (t *translator) translate(ctx context.Context, db consumer.DB, out wire.Publisher, d wire.Delivery) (outcome, []string, error) {
 	in, a, err := t.origin(d)
 	if err != nil {
-		return "", 0, err
+		return "", nil, err
 	}
 	seen := given(d, in)
 	if n, err := a.forwardParts(out, d, seen); err != nil || n > 0 {
-		return wasSplit, 0, err
+		return wasSplit, nil, err
 	}
 	object, known := a.objects[d.Kind]
 	if !known {
-		return noFact, 0, nil // it is kept in raw.<system>, for the day on which its kind is known
+		return noFact, nil, nil // it is kept in raw.<system>, for the day on which its kind is known
 	}
 	native, err := decoded(d.Kind, object.Decode, d.Body)
 	if err != nil {
-		return "", 0, err
+		return "", nil, err
 	}
 	if object.Snapshot {
 		return t.snapshot(ctx, db, out, subject{adapter: a, object: object, delivery: d, given: seen, native: native})
@@ -183,10 +183,10 @@ type subject struct {
 }
 
 // report publishes what a delivery tells by itself.
-func (t *translator) report(out wire.Publisher, s subject) (outcome, int, error) {
+func (t *translator) report(out wire.Publisher, s subject) (outcome, []string, error) {
 	news, err := s.facts(nil)
 	if err != nil {
-		return "", 0, err
+		return "", nil, err
 	}
 	return t.publish(out, s, news, nil)
 }
@@ -202,32 +202,35 @@ func (s subject) facts(before any) ([]event.New, error) {
 }
 
 // publish lets facts leave in the name of their source.
-func (t *translator) publish(out wire.Publisher, s subject, news []event.New, v *version) (outcome, int, error) {
+func (t *translator) publish(out wire.Publisher, s subject, news []event.New, v *version) (outcome, []string, error) {
 	cause, err := s.cause(v)
 	if err != nil {
-		return "", 0, err
+		return "", nil, err
 	}
+	var ids []string
 	for _, n := range news {
 		if n.Fact == nil || !emits(s.object, n.Fact.EventType()) {
-			return "", 0, consumer.Reject(fmt.Sprintf("%s: the adapter emits %T, which the object does not declare", s.delivery.Kind, n.Fact))
+			return "", nil, consumer.Reject(fmt.Sprintf("%s: the adapter emits %T, which the object does not declare", s.delivery.Kind, n.Fact))
 		}
 		target, ok := t.route(n.Fact.EventType())
 		if !ok {
-			return "", 0, fmt.Errorf("publishing %s: no topic takes it", n.Fact.EventType())
+			return "", nil, fmt.Errorf("publishing %s: no topic takes it", n.Fact.EventType())
 		}
 		key := n.Key
 		if key == "" {
 			key = event.Key(s.delivery.Source, n.Entity)
 		}
 		cause.Correlation = target.Aggregate + ":" + key // the root aggregate is where the fact lives
-		if err := out.PublishAs(cause, n); err != nil {
-			return "", 0, fmt.Errorf("translating %s: %w", s.delivery.Kind, err)
+		id, err := out.PublishAs(cause, n)
+		if err != nil {
+			return "", nil, fmt.Errorf("translating %s: %w", s.delivery.Kind, err)
 		}
+		ids = append(ids, id)
 	}
 	if len(news) == 0 {
-		return noFact, 0, nil
+		return noFact, nil, nil
 	}
-	return facts, len(news), nil
+	return facts, ids, nil
 }
 
 func emits(o producer.Object, fact string) bool {

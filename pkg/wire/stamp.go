@@ -44,8 +44,9 @@ type Route func(factType string) (Target, bool)
 // Publisher is the engine's own way out, beside consumer.Out: translate speaks for
 // the sources, not for itself. The Out of dispatch implements it.
 type Publisher interface {
-	// PublishAs is consumer.Out.Publish with a cause of the caller's own.
-	PublishAs(c Cause, n event.New) error
+	// PublishAs is consumer.Out.Publish with a cause of the caller's own. It answers the
+	// event id, so that the books can follow a delivery to its facts.
+	PublishAs(c Cause, n event.New) (id string, err error)
 	// Forward sends a delivery to raw.<system> under d.Key: an object of a batch, or a
 	// delivery that came under another key than its object's.
 	Forward(d Delivery) error

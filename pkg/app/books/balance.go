@@ -46,9 +46,13 @@ type Delivery struct {
 
 // Outcome is what translate made of a delivery.
 type Outcome struct {
-	Kind  string // in translate's words: facts, no_fact, stale, duplicate …
-	Facts int
+	Kind   string   // in translate's words: facts, no_fact, stale, duplicate …
+	Events []string // ids of the facts in it
 }
+
+// factsKept is for how long the facts of a delivery are surely still in Kafka: a day
+// less than the retention of their topics, which ends by whole segments.
+const factsKept = 27 * 24 * time.Hour
 
 // DuplicateDelivery is the outcome of a delivery in which nothing was new.
 const DuplicateDelivery = "duplicate"
@@ -79,7 +83,10 @@ type Stock struct {
 	Spooled    map[string]bool      // deliveries that wait in the spool
 	Deliveries map[string]*Delivery // raw topics
 	Outcomes   map[string]Outcome   // by delivery id
-	Events     map[string]*Event    // fact topics
+	Settled    map[string]bool      // deliveries that had their outcome before the stream was read
+	Outgoing   int                  // records of translate on their way out at that time
+	Now        time.Time
+	Events     map[string]*Event // fact topics
 	Translate  Group
 	Groups     []Group
 }
@@ -192,8 +199,8 @@ func (r *Result) deliveries(s Stock) {
 		switch {
 		case s.Translate.Dead[id]:
 			at.Dead++
-		case handled && s.Outcomes[id].Facts > 0:
-			at.Translated++
+		case handled && len(s.Outcomes[id].Events) > 0:
+			r.facts(s, id, at)
 		case handled:
 			at.NoFact++
 		case !s.Translate.passed(d.First):
@@ -213,6 +220,24 @@ func (r *Result) deliveries(s Stock) {
 	for _, at := range rows {
 		r.Deliveries = append(r.Deliveries, *at)
 	}
+}
+
+// facts looks for the facts of a translated delivery in the stream.
+func (r *Result) facts(s Stock, id string, at *DeliveryRow) {
+	for _, fact := range s.Outcomes[id].Events {
+		if s.Events[fact] != nil || !s.Settled[id] || s.Now.Sub(s.Deliveries[id].Received) > factsKept {
+			continue
+		}
+		if s.Outgoing > 0 {
+			at.Pending++ // on its way, as far as can be told
+			return
+		}
+		at.Missing++
+		r.Totals.Lost++
+		r.find("delivery " + id + " was translated into " + fact + ", which is not in Kafka")
+		return
+	}
+	at.Translated++
 }
 
 // group follows each event of the stream into one group.

@@ -41,7 +41,8 @@ func balanced() books.Stock {
 		Accepted:   map[string]string{"d1": "shopify/uk", "d2": "shopify/uk"},
 		Spooled:    map[string]bool{},
 		Deliveries: map[string]*books.Delivery{"d1": delivery("1", 0), "d2": delivery("2", 1)},
-		Outcomes:   map[string]books.Outcome{"d1": {Kind: "facts", Facts: 1}, "d2": {Kind: "facts", Facts: 1}},
+		Outcomes:   map[string]books.Outcome{"d1": {Kind: "facts", Events: []string{"o1"}}, "d2": {Kind: "facts", Events: []string{"o2"}}},
+		Settled:    map[string]bool{"d1": true, "d2": true},
 		Events:     map[string]*books.Event{"o1": order("d1", "1", 0), "o2": order("d2", "2", 1), "i1": invoice("o1", 0), "i2": invoice("o2", 1)},
 		Translate: books.Group{
 			Name: "translate", Owned: map[string]books.Range{"raw/0": {To: 2}},
@@ -96,6 +97,11 @@ func TestBalance_finds(t *testing.T) {
 				delete(s.Groups[0].Ledger[placed], "o2")
 				delete(s.Events, "i2")
 			}, books.Totals{Lost: 1}, "o2 is in the stream, and invoicing",
+		},
+		"a fact that translate noted and that never reached Kafka": {
+			func(s *books.Stock) {
+				s.Outcomes["d2"] = books.Outcome{Kind: "facts", Events: []string{"o2", "o8"}}
+			}, books.Totals{Lost: 1}, "delivery d2 was translated into o8, which is not in Kafka",
 		},
 		"a handled event that is in no topic": {
 			func(s *books.Stock) { s.Groups[0].Handled["o3"] = handled("orders", 1) }, books.Totals{Phantom: 1}, "event o3 is handled by invoicing",
@@ -187,6 +193,18 @@ func TestBalance_accepts(t *testing.T) {
 				delete(s.Deliveries, "d2")
 				delete(s.Translate.Handled, "d2")
 				s.Spooled["d2"] = true
+			}, books.Row{InStream: 2, Handled: 2},
+		},
+		"a fact on its way from translate to Kafka": {
+			func(s *books.Stock) {
+				s.Outcomes["d2"], s.Outgoing = books.Outcome{Kind: "facts", Events: []string{"o2", "o8"}}, 1
+			},
+			books.Row{InStream: 2, Handled: 2},
+		},
+		"a delivery that was translated while the stream was read": {
+			func(s *books.Stock) {
+				s.Outcomes["d2"] = books.Outcome{Kind: "facts", Events: []string{"o2", "o8"}}
+				delete(s.Settled, "d2")
 			}, books.Row{InStream: 2, Handled: 2},
 		},
 		"a group whose facts come from effects": {

@@ -34,11 +34,24 @@ type Options struct {
 }
 
 // Collect reads what stands in Kafka and in the databases. Databases are read after
-// Kafka, so that what is handled meanwhile is no finding.
+// Kafka, so that what is handled meanwhile is no finding; what translate has published
+// is read before, so that it has to be there.
 func Collect(ctx context.Context, o Options) (Stock, error) {
+	early := map[string]Outcome{}
+	if err := outcomes(ctx, o.Translate.DB, early); err != nil {
+		return Stock{}, err
+	}
+	counts, err := o.Translate.DB.Store(o.Translate.Group.Name).Counts(ctx)
+	if err != nil {
+		return Stock{}, err
+	}
 	s, err := o.stream(ctx)
 	if err != nil {
 		return Stock{}, fmt.Errorf("reading the stream: %w", err)
+	}
+	s.Outgoing, s.Now, s.Settled = counts.Outgoing, time.Now(), make(map[string]bool, len(early))
+	for id := range early {
+		s.Settled[id] = true
 	}
 	if s.Translate, err = o.group(ctx, o.Translate); err != nil {
 		return Stock{}, err
@@ -193,17 +206,18 @@ func counts(ctx context.Context, db *sql.DB, query string) (map[string]int, erro
 
 // outcomes reads what translate made of each delivery.
 func outcomes(ctx context.Context, db *once.DB, into map[string]Outcome) error {
-	rows, err := db.SQL().QueryContext(ctx, `SELECT delivery_id, outcome, facts FROM translate_outcomes`)
+	rows, err := db.SQL().QueryContext(ctx, `SELECT delivery_id, outcome, event_ids FROM translate_outcomes`)
 	if err != nil {
 		return fmt.Errorf("reading the outcomes of translate: %w", err)
 	}
 	defer rows.Close()
 	for rows.Next() {
-		var id string
+		var id, events string
 		var o Outcome
-		if err := rows.Scan(&id, &o.Kind, &o.Facts); err != nil {
+		if err := rows.Scan(&id, &o.Kind, &events); err != nil {
 			return err
 		}
+		o.Events = strings.Fields(events)
 		into[id] = o
 	}
 	return rows.Err()

@@ -95,32 +95,35 @@ func (g *Gate) Resolve(ctx context.Context, fact event.Fact) error {
 }
 
 // Publish is part of consumer.Out.
-func (o *out) Publish(n event.New) error { return o.PublishAs(o.cause, n) }
+func (o *out) Publish(n event.New) error {
+	_, err := o.PublishAs(o.cause, n)
+	return err
+}
 
 // PublishAs is part of wire.Publisher. The fact is validated, encoded and measured
 // now, so that nothing in the outgoing table can block the relay.
-func (o *out) PublishAs(c wire.Cause, n event.New) error {
+func (o *out) PublishAs(c wire.Cause, n event.New) (string, error) {
 	if n.Fact == nil {
-		return errors.New("publishing: no fact")
+		return "", errors.New("publishing: no fact")
 	}
 	name := n.Fact.EventType()
 	target, ok := o.gate.Route(name)
 	if !ok {
-		return fmt.Errorf("publishing %s: no topic takes this fact", name)
+		return "", fmt.Errorf("publishing %s: no topic takes this fact", name)
 	}
 	if c.Correlation == "" {
 		c.Correlation = target.Aggregate + ":" + keyOf(c, n)
 	}
 	e, fact, err := wire.Stamp(n, c)
 	if err != nil {
-		return err
+		return "", err
 	}
 	rec, err := o.encode(target.Topic, e, fact)
 	if err != nil {
-		return err
+		return "", err
 	}
 	wire.Trace{Request: c.Request, Traceparent: c.Traceparent}.AddTo(rec)
-	return o.leave(target.Topic, rec)
+	return e.ID, o.leave(target.Topic, rec)
 }
 
 func keyOf(c wire.Cause, n event.New) string {

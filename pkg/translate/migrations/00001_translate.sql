@@ -25,6 +25,7 @@ CREATE TABLE translate_outcomes (
     kind        TEXT   NOT NULL,
     outcome     TEXT   NOT NULL CHECK (outcome IN ('facts', 'no_fact', 'stale', 'duplicate', 'split', 'rekeyed')),
     facts       BIGINT NOT NULL,
+    event_ids   TEXT   NOT NULL, -- of these facts, with spaces between
     received_at BIGINT NOT NULL
 );
 
@@ -44,7 +45,7 @@ SELECT instance, object, id,
 FROM translate_objects;
 
 CREATE VIEW translate_outcomes_view AS
-SELECT delivery_id, instance, kind, outcome, facts,
+SELECT delivery_id, instance, kind, outcome, facts, event_ids,
     (SELECT CAST(y AS TEXT) || '-' || SUBSTR(CAST(100 + m AS TEXT), 2) || '-' || SUBSTR(CAST(100 + d AS TEXT), 2) || 'T' ||
     SUBSTR(CAST(100 + s / 3600000000 AS TEXT), 2) || ':' || SUBSTR(CAST(100 + s / 60000000 % 60 AS TEXT), 2) || ':' ||
     SUBSTR(CAST(100 + s / 1000000 % 60 AS TEXT), 2) || '.' || SUBSTR(CAST(1000000 + s % 1000000 AS TEXT), 2) || 'Z'
