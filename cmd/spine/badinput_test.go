@@ -209,6 +209,7 @@ func badRequests(t *testing.T, p *place, good producer.Call) {
 }
 
 func badBodies(t *testing.T, p *place, good producer.Call) {
+	t.Helper()
 	id := orderID(good)
 	replace := func(old, with string) string {
 		if !bytes.Contains(good.Body, []byte(old)) {
@@ -315,6 +316,7 @@ func placedOnce(t *testing.T, p *place, id string) {
 }
 
 func unknownTopic(t *testing.T, p *place) {
+	t.Helper()
 	before := noFacts(t, p)
 	accept(t, p, signed(p.shops[0], "products/update", []byte(`{"id":1,"title":"Lamp"}`)))
 	accept(t, p, signed(p.shops[0], "orders/teleported", []byte(`not even JSON`)))
@@ -345,6 +347,7 @@ func noFacts(t *testing.T, p *place) int {
 
 // foreignRecords puts into the topic of orders what no Spine has written.
 func foreignRecords(t *testing.T, p *place, orders <-chan producer.Call) {
+	t.Helper()
 	sample := <-orders
 	accept(t, p, sample)
 	var ours *kgo.Record // a record of ours, to spoil copies of
