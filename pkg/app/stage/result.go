@@ -224,7 +224,7 @@ func showDemo(w *cli.Table, r demoResult) {
 		}
 	}
 	w.Line("\nLATENCY")
-	w.Row("", "P50 MS", "P99 MS")
+	w.Row("OF", "P50 MS", "P99 MS")
 	w.Row("answer over HTTP", fmt.Sprintf("%.1f", ms(r.report, 0.5)), fmt.Sprintf("%.1f", ms(r.report, 0.99)))
 	w.Row("received → handled by a group", fmt.Sprintf("%.1f", r.LatencyMS.P50), fmt.Sprintf("%.1f", r.LatencyMS.P99))
 	w.Line("\nTHE BOOKS")
