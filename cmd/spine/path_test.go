@@ -63,6 +63,7 @@ func TestPath(t *testing.T) {
 }
 
 func realOrder(t *testing.T, p *place) {
+	t.Helper()
 	const id = "6200407294252"
 	accept(t, p, signed(p.shops[0], "orders/create", fixture(t, "shopify/webhook_orders_create_2025.json")))
 	key := p.shops[0].Instance.String() + ":" + id
@@ -125,6 +126,7 @@ func realOrder(t *testing.T, p *place) {
 }
 
 func orderWithAddress(t *testing.T, p *place) {
+	t.Helper()
 	call := orderOf(t, p.shops[0])
 	accept(t, p, call)
 	l := openLedger(t, p, nil)
