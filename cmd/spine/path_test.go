@@ -157,12 +157,16 @@ func orderWithAddress(t *testing.T, p *place) {
 
 	// The same request again.
 	before, duplicates := state(t, p), outcomes(t, p)[books.DuplicateDelivery]
+	counted := p.metric(t, "spine_translated_total", `outcome="duplicate"`)
 	accept(t, p, call)
 	if diff := cmp.Diff(before, state(t, p)); diff != "" {
 		t.Errorf("the same request changed something (-before +after):\n%s", diff)
 	}
 	if n := outcomes(t, p)[books.DuplicateDelivery]; n != duplicates+1 {
 		t.Errorf("%d duplicates, want %d", n, duplicates+1)
+	}
+	if n := p.metric(t, "spine_translated_total", `outcome="duplicate"`); n != counted+1 {
+		t.Errorf("the duplicate counter is %v, want %v", n, counted+1)
 	}
 
 	// One byte changed.

@@ -18,7 +18,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/metric/noop"
 
 	"github.com/eventspine/spine/pkg/consumer"
 	"github.com/eventspine/spine/pkg/event"
@@ -34,6 +39,7 @@ type Options struct {
 	Adapters  []producer.Adapter
 	Instances map[string]event.Instance // by "<system>/<name>"
 	Route     wire.Route
+	Meter     metric.Meter // nil = nothing is measured
 }
 
 // translator is the group's only handler.
@@ -41,6 +47,7 @@ type translator struct {
 	adapters  map[string]adapter // by system
 	instances map[string]event.Instance
 	route     wire.Route
+	became    metric.Int64Counter
 }
 
 // adapter is an adapter with its objects by kind of delivery.
@@ -58,7 +65,14 @@ func Group(o Options) (consumer.Group, error) {
 	if err != nil {
 		return consumer.Group{}, fmt.Errorf("reading the migrations of translate: %w", err)
 	}
-	t := &translator{adapters: map[string]adapter{}, instances: o.Instances, route: o.Route}
+	if o.Meter == nil {
+		o.Meter = noop.NewMeterProvider().Meter("")
+	}
+	became, err := o.Meter.Int64Counter("spine_translated", metric.WithDescription("Deliveries by what translate made of them."))
+	if err != nil {
+		return consumer.Group{}, fmt.Errorf("making the instruments of translate: %w", err)
+	}
+	t := &translator{adapters: map[string]adapter{}, instances: o.Instances, route: o.Route, became: became}
 	for _, a := range o.Adapters {
 		objects := map[string]producer.Object{}
 		for _, object := range a.Objects {
@@ -122,7 +136,14 @@ func (t *translator) handle(ctx context.Context, tx consumer.Tx, _ event.Event, 
 	if err != nil {
 		return err
 	}
-	return record(ctx, tx.DB, *d, became, ids)
+	if err := record(ctx, tx.DB, *d, became, ids); err != nil {
+		return err
+	}
+	// Counted before the commit: one that fails counts twice. The table is exact.
+	system, instance, _ := strings.Cut(d.Source, "/")
+	t.became.Add(ctx, 1, metric.WithAttributes(
+		attribute.String("system", system), attribute.String("instance", instance), attribute.String("outcome", string(became))))
+	return nil
 }
 
 // translate says what became of a delivery, and the ids of the facts it published.

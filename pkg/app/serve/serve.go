@@ -109,7 +109,9 @@ func (s *server) run(ctx context.Context) error {
 		}
 	}
 	if s.Roles.Translate {
-		g, err := translate.Group(translate.Options{Adapters: s.Adapters, Instances: s.Config.InstanceSettings(), Route: s.Topics.Route})
+		g, err := translate.Group(translate.Options{
+			Adapters: s.Adapters, Instances: s.Config.InstanceSettings(), Route: s.Topics.Route, Meter: s.metrics.Meter("spine/translate"),
+		})
 		if err != nil {
 			return errors.Join(err, ops.Close())
 		}
