@@ -97,7 +97,13 @@ func (s *server) runGroup(ctx context.Context, r role, st *state) error {
 		return err
 	}
 	st.set(runner, "")
-	return runner.Run(ctx)
+	var pruning sync.WaitGroup
+	pruneCtx, stop := context.WithCancel(ctx)
+	pruning.Go(func() { s.prune(pruneCtx, r, db.Store(r.group.Name)) })
+	err = runner.Run(ctx)
+	stop()
+	pruning.Wait()
+	return err
 }
 
 // databases are the open stores, one per URL.

@@ -1,0 +1,89 @@
+package serve
+
+import (
+	"context"
+	"log/slog"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/eventspine/spine/pkg/bus"
+	"github.com/eventspine/spine/pkg/devstack/devtest"
+	"github.com/eventspine/spine/pkg/once"
+	"github.com/eventspine/spine/pkg/topic"
+)
+
+func file(name, retention string) *fstest.MapFile {
+	return &fstest.MapFile{Data: []byte("name: " + name + "\nclass: transactional\naggregate: order\nowner: commerce\ndoc: a topic of a test\n" +
+		"key: {form: <order>, doc: the order it is about}\npartitions: 1\nretention: " + retention + "\nfacts: [" + name[len("a."):len(name)-len(".events")] + ".placed.v1]\n")}
+}
+
+// A group remembers as long as the slowest of its topics can redeliver, and for good
+// where one of them keeps everything.
+func TestWindow(t *testing.T) {
+	t.Parallel()
+	topics, err := topic.Load(fstest.MapFS{
+		"a.order.events.yaml":   file("a.order.events", "28d"),
+		"a.parcel.events.yaml":  file("a.parcel.events", "7d"),
+		"a.archive.events.yaml": file("a.archive.events", "forever"),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &server{Options: Options{Topics: topics}}
+	const day = 24 * time.Hour
+	for _, c := range []struct {
+		topics []string
+		want   time.Duration
+	}{
+		{[]string{"a.parcel.events"}, 8 * day},
+		{[]string{"a.parcel.events", "a.order.events"}, 29 * day},
+		{[]string{"a.order.events", "a.archive.events"}, 0},
+		{[]string{"raw.shopify"}, 29 * day},
+		{[]string{"unknown.topic"}, 0},
+	} {
+		if got := s.window(c.topics); got != c.want {
+			t.Errorf("%v: %v, want %v", c.topics, got, c.want)
+		}
+	}
+}
+
+// handleOne makes an inbox row.
+func handleOne(t *testing.T, store *once.Store) {
+	t.Helper()
+	owner, err := store.Own(t.Context(), "orders", 0, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	item := once.Item{Mode: once.Live, EventID: "e1", Record: once.Record{Topic: "orders", Key: []byte("k"), Timestamp: time.Unix(1, 0)}}
+	if _, err := owner.Do(t.Context(), item, func(context.Context, once.Tx) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if err := owner.Advance(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// On a broker that lets records expire the inbox forgets, on the embedded one never.
+func TestPruneOnce(t *testing.T) {
+	t.Parallel()
+	parts := devtest.Parts(t)
+	db, err := once.Open(t.Context(), once.Options{URL: parts.DatabaseURL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	store := db.Store("billing")
+	handleOne(t, store)
+	s := &server{Options: Options{Kafka: bus.Config{Brokers: parts.Brokers}, Log: slog.New(slog.DiscardHandler)}}
+	if n, err := s.pruneOnce(t.Context(), store, time.Now().Add(-time.Hour)); err != nil || n != 0 {
+		t.Errorf("what was just handled: %d rows pruned, %v", n, err)
+	}
+	want := 0
+	if parts.Real {
+		want = 1
+	}
+	if n, err := s.pruneOnce(t.Context(), store, time.Now().Add(time.Hour)); err != nil || n != want {
+		t.Errorf("what was handled before: %d rows pruned, %v, want %d", n, err, want)
+	}
+}
