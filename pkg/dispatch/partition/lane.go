@@ -19,6 +19,7 @@ type lane struct {
 	heads []*task // waiting rows that are due: one, where the key is held
 	queue []*task // live records, as they came
 	taken bool    // in the queue of ready lanes, or at work
+	turn  uint64  // while taken: the number of its next task
 	timer *time.Timer
 }
 
@@ -34,6 +35,7 @@ type task struct {
 	decided   bool      // row is to be written before anything else
 	tries     int       // without counting as attempts
 	notBefore time.Time // asleep until
+	number    uint64    // in the order of arrival; 0 = not given yet
 }
 
 // id is the inbox key of the record. One without an id is only itself.
@@ -89,7 +91,10 @@ func (s *Session) schedule(l *lane) {
 	t, wait := l.next(time.Now())
 	switch {
 	case t != nil:
-		l.taken = true
+		if t.number == 0 { // a waiting row: its turn comes when it is due
+			t.number = s.g.Ready.number()
+		}
+		l.taken, l.turn = true, t.number
 		s.g.Ready.push(l)
 	case wait >= 0: // the worker is free, the lane sleeps: other keys go on
 		l.timer = time.AfterFunc(wait, func() {
@@ -102,8 +107,8 @@ func (s *Session) schedule(l *lane) {
 	}
 }
 
-// step does one task of a lane. A lane goes to the back of the queue after each, so
-// that no key starves the others.
+// step does one task of a lane. The lane goes back into the queue after each, so that
+// records which came earlier go first, whatever their key.
 func (s *Session) step(ctx context.Context, l *lane) {
 	t, ctx, cancel := s.begin(ctx, l)
 	if t == nil {

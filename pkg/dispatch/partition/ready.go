@@ -1,16 +1,21 @@
 package partition
 
 import (
+	"container/heap"
 	"context"
 	"sync"
+	"sync/atomic"
 )
 
 // Ready is the queue of lanes that have something to do, shared by all partitions.
+// The lane whose next record came first goes first: next_offset follows closely, and
+// little is repeated after a crash. A hot key takes one worker and no more.
 type Ready struct {
-	mu     sync.Mutex
-	some   sync.Cond
-	lanes  []*lane
-	closed bool
+	arrivals atomic.Uint64
+	mu       sync.Mutex
+	some     sync.Cond
+	lanes    byTurn
+	closed   bool
 }
 
 // NewReady makes an empty queue.
@@ -20,9 +25,13 @@ func NewReady() *Ready {
 	return q
 }
 
+// number gives records their turns, in the order in which they come.
+func (q *Ready) number() uint64 { return q.arrivals.Add(1) }
+
+// push adds a lane; its turn stands until it is popped.
 func (q *Ready) push(l *lane) {
 	q.mu.Lock()
-	q.lanes = append(q.lanes, l)
+	heap.Push(&q.lanes, l)
 	q.mu.Unlock()
 	q.some.Signal()
 }
@@ -37,9 +46,7 @@ func (q *Ready) pop() *lane {
 	if q.closed {
 		return nil
 	}
-	l := q.lanes[0]
-	q.lanes[0] = nil
-	q.lanes = q.lanes[1:]
+	l, _ := heap.Pop(&q.lanes).(*lane) // nothing else is in it
 	return l
 }
 
@@ -56,4 +63,32 @@ func (q *Ready) Work(ctx context.Context) {
 	for l := q.pop(); l != nil; l = q.pop() {
 		l.s.step(ctx, l)
 	}
+}
+
+// byTurn is a heap of lanes (container/heap).
+type byTurn []*lane
+
+// Len is part of heap.Interface.
+func (h byTurn) Len() int { return len(h) }
+
+// Less is part of heap.Interface.
+func (h byTurn) Less(i, j int) bool { return h[i].turn < h[j].turn }
+
+// Swap is part of heap.Interface.
+func (h byTurn) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
+
+// Push is part of heap.Interface.
+func (h *byTurn) Push(x any) {
+	if l, ok := x.(*lane); ok {
+		*h = append(*h, l)
+	}
+}
+
+// Pop is part of heap.Interface.
+func (h *byTurn) Pop() any {
+	old := *h
+	l := old[len(old)-1]
+	old[len(old)-1] = nil
+	*h = old[:len(old)-1]
+	return l
 }

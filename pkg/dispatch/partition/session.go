@@ -358,6 +358,7 @@ func (s *Session) skip(ctx context.Context, rec *kgo.Record, name string) {
 }
 
 func (s *Session) enqueue(l *lane, t *task) {
+	t.number = s.g.Ready.number()
 	l.queue = append(l.queue, t)
 	s.queued++
 	s.bytes += t.size
