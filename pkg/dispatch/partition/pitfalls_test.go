@@ -77,3 +77,18 @@ func TestThrottle(t *testing.T) {
 		}
 	}
 }
+
+// Pitfall: the broker is back, records come, and readiness goes on naming it.
+func TestOutage_endsWithTheNextBatch(t *testing.T) {
+	t.Parallel()
+	outages := fault.NewOutages(time.Minute)
+	s := &Session{g: &Engine{Outages: outages}, log: slog.New(slog.DiscardHandler)}
+	s.feed(t.Context(), bus.Batch{Err: errors.New("no leader at the moment")})
+	if outages.Reason() == "" {
+		t.Error("nobody is told")
+	}
+	s.feed(t.Context(), bus.Batch{End: 7})
+	if why := outages.Reason(); why != "" {
+		t.Errorf("still said after the broker has answered: %s", why)
+	}
+}

@@ -293,6 +293,7 @@ func (s *Session) feed(ctx context.Context, b bus.Batch) {
 		s.complain(b.Err)
 		return
 	}
+	s.g.Outages.Over(fault.Broker)
 	s.high = max(s.high, b.End)
 	for _, rec := range b.Records {
 		if rec.Offset < s.track.next {
