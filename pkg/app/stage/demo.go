@@ -16,6 +16,7 @@ import (
 	"github.com/eventspine/spine/pkg/app/config"
 	"github.com/eventspine/spine/pkg/app/play"
 	"github.com/eventspine/spine/pkg/app/serve"
+	"github.com/eventspine/spine/pkg/devstack"
 	"github.com/eventspine/spine/pkg/event"
 	"github.com/eventspine/spine/pkg/producer"
 )
@@ -66,7 +67,7 @@ func (a commands) demo(ctx context.Context, f demoFlags) (err error) {
 	begun := time.Now()
 	say := newProgress(a.Stderr)
 	defer say.end()
-	say.step("starting the embedded parts")
+	say.step("starting an " + devstack.Notice)
 	e, err := a.startEmbedded(ctx, listeners{"127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err
