@@ -114,3 +114,13 @@ func (r route) local() bool {
 	ip := net.ParseIP(r.host)
 	return r.host == "localhost" || (ip != nil && ip.IsLoopback())
 }
+
+// Servers are the servers that mail goes through, by what they are: none where it
+// goes to a folder. A check of the configuration tries them.
+func (c *Config) Servers() map[string]string {
+	r, err := c.route()
+	if err != nil || r.folder != "" {
+		return nil
+	}
+	return map[string]string{"mail server": net.JoinHostPort(r.host, strconv.Itoa(r.port))}
+}

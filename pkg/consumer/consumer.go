@@ -36,7 +36,8 @@ type Group struct {
 	// Config is a pointer to groups.<name> of the configuration, which is read strictly.
 	// Methods that it may have: Defaults(dataDir string) sets defaults before reading;
 	// Demo(shops []event.Instance, skus []string) sets up a demo without a
-	// configuration; Validate() error checks after reading.
+	// configuration; Validate() error checks after reading; Servers() map[string]string
+	// names what it talks to, host:port by what it is, for spine config check.
 	Config  any
 	On      []Handler    // one per fact
 	Effects []Effect     // calls to the outside
