@@ -71,7 +71,6 @@ type Group struct {
 	Handled map[string]Handled        // by event id
 	Waiting map[string]bool           // parked
 	Dead    map[string]bool           // dead letters
-	Effects map[string]int            // calls to the outside that are done, by causing event id
 	Ledger  map[string]map[string]int // fact type → event id → rows of the group's own tables that say so
 	Ordered bool                      // its facts leave in the order of their causes: no fact comes from an effect
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/eventspine/spine/pkg/app/tap"
 	"github.com/eventspine/spine/pkg/consumer"
+	"github.com/eventspine/spine/pkg/dispatch"
 	"github.com/eventspine/spine/pkg/once"
 	"github.com/eventspine/spine/pkg/wire"
 )
@@ -147,11 +148,8 @@ func (o Options) group(ctx context.Context, src Source) (Group, error) {
 		Name: src.Group.Name, Reads: map[string]bool{}, Owned: map[string]Range{}, Handled: map[string]Handled{},
 		Waiting: map[string]bool{}, Dead: map[string]bool{}, Ledger: map[string]map[string]int{}, Ordered: len(src.Group.Effects) == 0,
 	}
-	for _, h := range src.Group.On {
-		g.Reads[h.Type] = true
-		for _, up := range h.Upcasts {
-			g.Reads[up.From] = true
-		}
+	for _, fact := range dispatch.Types(src.Group) {
+		g.Reads[fact] = true
 	}
 	store := src.DB.Store(g.Name)
 	owned, err := store.Ownerships(ctx)

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,11 +21,7 @@ func NewStores(l *config.Loaded) *Stores { return &Stores{l: l} }
 
 // Of is the database of a group.
 func (s *Stores) Of(ctx context.Context, group string) (*once.DB, error) {
-	own := config.Database{}
-	if g := s.l.Groups[group]; g != nil {
-		own = g.Database
-	}
-	url, err := s.l.ResolveText(cmp.Or(own.URL, s.l.Database.URL))
+	url, err := s.l.ResolveText(s.l.DatabaseOf(group).URL)
 	if err != nil {
 		return nil, err
 	}

@@ -101,6 +101,18 @@ type Group struct {
 	Own         any      `yaml:",inline"`     // consumer.Group.Config; nil = no keys of its own
 }
 
+// DatabaseOf is the store of a group: its own, or the common one.
+func (c Config) DatabaseOf(group string) Database {
+	d := c.Database
+	if g := c.Groups[group]; g != nil && g.Database.URL != "" {
+		d.URL = g.Database.URL
+	}
+	if g := c.Groups[group]; g != nil && g.Database.MaxConnections != 0 {
+		d.MaxConnections = g.Database.MaxConnections
+	}
+	return d
+}
+
 // Default is the configuration of one machine without set-up, its files below dataDir.
 func Default(dataDir string) Config {
 	return Config{

@@ -141,7 +141,7 @@ func show(v reflect.Value) string {
 	case []string:
 		return strings.Join(x, ",")
 	case string:
-		return hidePassword(x)
+		return HidePassword(x)
 	default:
 		return fmt.Sprint(x)
 	}

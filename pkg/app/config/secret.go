@@ -78,7 +78,7 @@ func checkDatabase(text, origin string) error {
 	}
 	u, err := url.Parse(text)
 	if err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" {
-		return fmt.Errorf("%q: want sqlite:PATH, postgres://… or a reference such as env:DATABASE_URL", hidePassword(text))
+		return fmt.Errorf("%q: want sqlite:PATH, postgres://… or a reference such as env:DATABASE_URL", HidePassword(text))
 	}
 	if _, set := u.User.Password(); set && origin != "flag" && !strings.HasPrefix(origin, "env ") {
 		return fmt.Errorf("a password stands here in clear: write env:NAME or file:PATH for the whole URL, or use PGPASSFILE")
@@ -86,7 +86,8 @@ func checkDatabase(text, origin string) error {
 	return nil
 }
 
-func hidePassword(text string) string {
+// HidePassword is a URL without its password, other text as it stands.
+func HidePassword(text string) string {
 	u, err := url.Parse(text)
 	if err != nil || u.User == nil {
 		return text

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"net"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -83,7 +82,7 @@ func (a commands) checkParts(ctx context.Context, l *config.Loaded) []checked {
 		if own.URL != "" {
 			part, db = "database of "+name, own
 		}
-		try(part, show(db.URL), "start the database, or correct "+part+".url", func(ctx context.Context) error { return pingDatabase(ctx, l, db) })
+		try(part, config.HidePassword(db.URL), "start the database, or correct "+part+".url", func(ctx context.Context) error { return pingDatabase(ctx, l, db) })
 	}
 	for _, name := range slices.Sorted(maps.Keys(l.Instances)) {
 		try("secret of "+name, string(l.Instances[name].Secret), "set the environment variable or write the file", func(context.Context) error {
@@ -155,12 +154,4 @@ func pingDatabase(ctx context.Context, l *config.Loaded, d config.Database) erro
 		return err
 	}
 	return errors.Join(db.Ping(ctx), db.Close())
-}
-
-// show hides a password within a URL.
-func show(text string) string {
-	if u, err := url.Parse(text); err == nil && u.User != nil {
-		return u.Redacted()
-	}
-	return text
 }

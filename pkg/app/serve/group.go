@@ -1,7 +1,6 @@
 package serve
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -80,17 +79,13 @@ func (s *server) startGroup(ctx context.Context, all *errgroup.Group, r role) {
 }
 
 func (s *server) runGroup(ctx context.Context, r role, st *state) error {
-	own := config.Group{}
-	if g := s.Config.Groups[r.group.Name]; g != nil {
-		own = *g
-	}
-	db, err := s.databases.open(ctx, s.Config, own.Database)
+	db, err := s.databases.open(ctx, s.Config, r.group.Name)
 	if err != nil {
 		return err
 	}
 	runner, err := dispatch.New(dispatch.Options{
 		Group: r.group, Unheld: r.unheld, Topics: r.topics, DB: db, Kafka: s.Kafka, Codec: s.codec, Route: s.Topics.Route,
-		Instances: s.Config.InstanceSettings(), Concurrency: own.Concurrency, ShutdownTimeout: s.Shutdown,
+		Instances: s.Config.InstanceSettings(), Concurrency: s.concurrency(r.group.Name), ShutdownTimeout: s.Shutdown,
 		Meter: s.metrics.Meter("spine/dispatch"), Log: s.Log,
 	})
 	if err != nil {
@@ -106,6 +101,14 @@ func (s *server) runGroup(ctx context.Context, r role, st *state) error {
 	return err
 }
 
+// concurrency is how many keys a group handles at a time; 0 = the engine's default.
+func (s *server) concurrency(group string) int {
+	if g := s.Config.Groups[group]; g != nil {
+		return g.Concurrency
+	}
+	return 0
+}
+
 // databases are the open stores, one per URL.
 type databases struct {
 	mu      sync.Mutex
@@ -114,8 +117,9 @@ type databases struct {
 }
 
 // open opens the database of a group, or the common one.
-func (d *databases) open(ctx context.Context, l *config.Loaded, own config.Database) (*once.DB, error) {
-	url, err := l.ResolveText(cmp.Or(own.URL, l.Database.URL))
+func (d *databases) open(ctx context.Context, l *config.Loaded, group string) (*once.DB, error) {
+	own := l.DatabaseOf(group)
+	url, err := l.ResolveText(own.URL)
 	if err != nil {
 		return nil, err
 	}
@@ -124,7 +128,7 @@ func (d *databases) open(ctx context.Context, l *config.Loaded, own config.Datab
 	if db := d.dbs[url]; db != nil {
 		return db, nil
 	}
-	db, err := once.Open(ctx, once.Options{URL: url, MaxConnections: cmp.Or(own.MaxConnections, l.Database.MaxConnections)})
+	db, err := once.Open(ctx, once.Options{URL: url, MaxConnections: own.MaxConnections})
 	if err != nil {
 		return nil, err
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/eventspine/spine/pkg/app/config"
 	"github.com/eventspine/spine/pkg/bus"
 	"github.com/eventspine/spine/pkg/consumer"
+	"github.com/eventspine/spine/pkg/dispatch"
 	"github.com/eventspine/spine/pkg/intake"
 	"github.com/eventspine/spine/pkg/producer"
 	"github.com/eventspine/spine/pkg/schema"
@@ -95,6 +96,10 @@ func Run(ctx context.Context, o Options) (err error) {
 
 // run starts the listeners, so that a port in use is an error at once, then the roles.
 func (s *server) run(ctx context.Context) error {
+	groups, err := s.groups()
+	if err != nil {
+		return err
+	}
 	ops, err := listen(ctx, s.Config.Ops.Listen)
 	if err != nil {
 		return fmt.Errorf("ops.listen: %w", err)
@@ -108,19 +113,8 @@ func (s *server) run(ctx context.Context) error {
 			return errors.Join(err, ops.Close())
 		}
 	}
-	if s.Roles.Translate {
-		g, err := translate.Group(translate.Options{
-			Adapters: s.Adapters, Instances: s.Config.InstanceSettings(), Route: s.Topics.Route, Meter: s.metrics.Meter("spine/translate"),
-		})
-		if err != nil {
-			return errors.Join(err, ops.Close())
-		}
-		s.startGroup(ctx, all, role{group: g, topics: s.rawTopics(), unheld: true})
-	}
-	for _, g := range s.Groups {
-		if slices.Contains(s.Roles.Groups, g.Name) {
-			s.startGroup(ctx, all, role{group: g, topics: s.inputs(g)})
-		}
+	for _, r := range groups {
+		s.startGroup(ctx, all, r)
 	}
 	// The ops address answers until everything else has ended.
 	opsCtx, stopOps := context.WithCancel(context.WithoutCancel(ctx))
@@ -134,6 +128,26 @@ func (s *server) run(ctx context.Context) error {
 	err = all.Wait()
 	stopOps()
 	return errors.Join(err, <-opsDone)
+}
+
+// groups are those that this process runs, made before anything is started: translate
+// refuses adapters that contradict each other.
+func (s *server) groups() (roles []role, err error) {
+	if s.Roles.Translate {
+		g, err := translate.Group(translate.Options{
+			Adapters: s.Adapters, Instances: s.Config.InstanceSettings(), Route: s.Topics.Route, Meter: s.metrics.Meter("spine/translate"),
+		})
+		if err != nil {
+			return nil, err
+		}
+		roles = append(roles, role{group: g, topics: s.rawTopics(), unheld: true})
+	}
+	for _, g := range s.Groups {
+		if slices.Contains(s.Roles.Groups, g.Name) {
+			roles = append(roles, role{group: g, topics: s.inputs(g)})
+		}
+	}
+	return roles, nil
 }
 
 // announce waits until every role is ready, and says so once.
@@ -191,15 +205,9 @@ func (s *server) rawTopics() []string {
 // inputs are the topics that hold the facts a group handles, older majors among them.
 func (s *server) inputs(g consumer.Group) []string {
 	var names []string
-	add := func(fact string) {
+	for _, fact := range dispatch.Types(g) {
 		if target, ok := s.Topics.Route(fact); ok && !slices.Contains(names, target.Topic) {
 			names = append(names, target.Topic)
-		}
-	}
-	for _, h := range g.On {
-		add(h.Type)
-		for _, up := range h.Upcasts {
-			add(up.From)
 		}
 	}
 	slices.Sort(names)
