@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/eventspine/spine/pkg/once/database"
+	"github.com/eventspine/spine/pkg/once/record"
 )
 
 const (
@@ -26,21 +27,10 @@ const (
 )
 
 // Header is a Kafka record header.
-type Header struct {
-	Key   string
-	Value []byte
-}
+type Header = record.Header
 
 // Record is a Kafka record as the store keeps it: byte-identical.
-type Record struct {
-	Topic     string
-	Partition int32
-	Offset    int64
-	Timestamp time.Time
-	Key       []byte // nil = null key
-	Value     []byte // nil = tombstone
-	Headers   []Header
-}
+type Record = record.Record
 
 // Mode says where a record comes from.
 type Mode int

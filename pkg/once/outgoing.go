@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/eventspine/spine/pkg/once/database"
+	"github.com/eventspine/spine/pkg/once/record"
 )
 
 // Outgoing lists the partition's records on their way out, lowest first, so that
@@ -24,11 +25,11 @@ func (o *Owner) Outgoing(ctx context.Context, limit int) ([]Outgoing, error) {
 		var out Outgoing
 		var at int64
 		var headers []byte
-		if err := rows.Scan(&out.ID, &out.Kind, &out.Topic, &out.Partition, &at, bytesColumn{&out.Key}, &headers,
-			bytesColumn{&out.Value}); err != nil {
+		if err := rows.Scan(&out.ID, &out.Kind, &out.Topic, &out.Partition, &at, record.Column{Bytes: &out.Key}, &headers,
+			record.Column{Bytes: &out.Value}); err != nil {
 			return nil, fmt.Errorf("reading outgoing rows: %w", err)
 		}
-		if out.Headers, err = decodeHeaders(headers); err != nil {
+		if out.Headers, err = record.DecodeHeaders(headers); err != nil {
 			return nil, err
 		}
 		out.Timestamp = time.UnixMicro(at).UTC()
@@ -132,7 +133,7 @@ func (db *DB) effects(ctx context.Context, query string, args ...any) ([]Effect,
 	for rows.Next() {
 		var e Effect
 		var next int64
-		if err := rows.Scan(&e.ID, &e.Name, &e.Key, bytesColumn{&e.Args}, bytesColumn{&e.Cause}, &e.State,
+		if err := rows.Scan(&e.ID, &e.Name, &e.Key, record.Column{Bytes: &e.Args}, record.Column{Bytes: &e.Cause}, &e.State,
 			&e.Attempts, &next, &e.Error); err != nil {
 			return nil, fmt.Errorf("reading effects: %w", err)
 		}

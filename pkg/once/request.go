@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 
+	"github.com/eventspine/spine/pkg/once/record"
 	"github.com/eventspine/spine/pkg/once/request"
 )
 
@@ -33,7 +34,7 @@ func (o *Owner) Serve(ctx context.Context, busy func(rowID int64) bool) ([]reque
 func (t *transaction) carryOut(ctx context.Context, r request.Request) (request.Result, error) {
 	var rec Record
 	err := t.QueryRowContext(ctx, `SELECT record_key, kafka_offset FROM spine_waiting WHERE id = $1 AND ownership = $2`,
-		r.RowID, t.o.id).Scan(bytesColumn{&rec.Key}, &rec.Offset)
+		r.RowID, t.o.id).Scan(record.Column{Bytes: &rec.Key}, &rec.Offset)
 	if errors.Is(err, sql.ErrNoRows) {
 		return request.Gone, nil
 	}

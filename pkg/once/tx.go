@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/eventspine/spine/pkg/consumer"
+	"github.com/eventspine/spine/pkg/once/record"
 )
 
 // Tx is a handler's transaction: the SQL connection and what leaves with it. It ends
@@ -78,7 +79,7 @@ func (t *transaction) insertOutgoing(ctx context.Context, records []Outgoing) er
 	for i, r := range records {
 		rows[i] = []any{
 			t.o.id, string(r.Kind), micros(t.now), r.Topic, r.Partition, r.Timestamp.UnixMicro(),
-			blob(r.Key), encodeHeaders(r.Headers), blob(r.Value),
+			record.Blob(r.Key), record.EncodeHeaders(r.Headers), record.Blob(r.Value),
 		}
 	}
 	return t.insert(ctx, "outgoing rows", `INSERT INTO spine_outgoing (ownership, kind, created_at, topic,
@@ -93,7 +94,7 @@ func (t *transaction) insertEffects(ctx context.Context, effects []Effect) error
 			args = []byte("null")
 		}
 		rows[i] = []any{
-			t.o.s.group, t.o.id, id(e.Name), id(e.Key), args, blob(e.Cause), string(EffectPending), 0,
+			t.o.s.group, t.o.id, id(e.Name), id(e.Key), args, record.Blob(e.Cause), string(EffectPending), 0,
 			micros(e.NextAt), micros(t.now), micros(t.now), "",
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/eventspine/spine/pkg/once/database"
+	"github.com/eventspine/spine/pkg/once/record"
 )
 
 // behind is the next_at of a row that stands behind the first one of its key.
@@ -108,8 +109,8 @@ func (t *transaction) insertRow(ctx context.Context, r Row, next int64) (bool, e
 		record_value) VALUES (`+placeholders(1, 16)+`) ON CONFLICT DO NOTHING`,
 		t.o.id, r.Record.Offset, string(r.State), id(r.EventID), hash,
 		next, r.Attempts, micros(r.FirstFailed), micros(r.LastFailed), text(r.Class), text(r.Reason),
-		size(r.Record), r.Record.Timestamp.UnixMicro(), blob(r.Record.Key), encodeHeaders(r.Record.Headers),
-		blob(r.Record.Value))
+		size(r.Record), r.Record.Timestamp.UnixMicro(), record.Blob(r.Record.Key), record.EncodeHeaders(r.Record.Headers),
+		record.Blob(r.Record.Value))
 	if err != nil {
 		return false, fmt.Errorf("storing offset %d: %w", r.Record.Offset, err)
 	}
@@ -210,11 +211,11 @@ func (db *DB) rows(ctx context.Context, query string, args ...any) ([]Row, error
 		var next, first, last, at int64
 		var headers []byte
 		if err := rows.Scan(&r.ID, &r.State, &r.Holds, &r.EventID, &next, &r.Attempts, &first, &last, &r.Class,
-			&r.Reason, &r.Redriven, &r.Record.Offset, &at, bytesColumn{&r.Record.Key}, &headers, bytesColumn{&r.Record.Value},
+			&r.Reason, &r.Redriven, &r.Record.Offset, &at, record.Column{Bytes: &r.Record.Key}, &headers, record.Column{Bytes: &r.Record.Value},
 			&r.Record.Topic, &r.Record.Partition); err != nil {
 			return nil, fmt.Errorf("reading waiting rows: %w", err)
 		}
-		if r.Record.Headers, err = decodeHeaders(headers); err != nil {
+		if r.Record.Headers, err = record.DecodeHeaders(headers); err != nil {
 			return nil, err
 		}
 		r.NextAt, r.FirstFailed, r.LastFailed = fromMicros(next), fromMicros(first), fromMicros(last)
