@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/eventspine/spine/pkg/once/database"
+	"github.com/eventspine/spine/pkg/once/journal"
 	"github.com/eventspine/spine/pkg/once/record"
 )
 
@@ -78,28 +79,19 @@ type Outgoing struct {
 }
 
 // EffectState is where an effect stands.
-type EffectState string
+type EffectState = journal.State
 
 // The states.
 const (
-	EffectPending EffectState = "pending" // to be called, or called again
-	EffectIntent  EffectState = "intent"  // about to be called: if found so after a restart, the outcome is unknown
-	EffectUnknown EffectState = "unknown" // a person decides
-	EffectDone    EffectState = "done"
+	EffectPending = journal.Pending
+	EffectIntent  = journal.Intent
+	EffectUnknown = journal.Unknown
+	EffectDone    = journal.Done
+	EffectDropped = journal.Dropped
 )
 
 // Effect is a call to the outside, journalled.
-type Effect struct {
-	ID       int64
-	Name     string
-	Key      string // stable idempotency key, unique per group and name
-	Args     []byte // JSON
-	Cause    []byte // JSON of what the engine needs to stamp facts published when it is done
-	State    EffectState
-	Attempts int
-	NextAt   time.Time
-	Error    string
-}
+type Effect = journal.Effect
 
 // WaitState tells rows that wait from dead heads.
 type WaitState string

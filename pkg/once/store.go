@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/eventspine/spine/pkg/once/database"
+	"github.com/eventspine/spine/pkg/once/journal"
 )
 
 // Store is the part of a database that belongs to one group. What it reads may be
@@ -199,22 +200,11 @@ func (w *where) limit(n int) {
 }
 
 // EffectFilter selects effects.
-type EffectFilter struct {
-	State EffectState // "" = all
-	Name  string      // "" = all
-	After int64       // effects with a higher id only, for paging
-	Limit int         // 0 = all
-}
+type EffectFilter = journal.Filter
 
 // Effects lists effects by id.
 func (s *Store) Effects(ctx context.Context, f EffectFilter) ([]Effect, error) {
-	w := &where{args: []any{s.group}}
-	w.and(f.State != "", "state = $%d", string(f.State))
-	w.and(f.Name != "", "name = $%d", f.Name)
-	w.and(f.After != 0, "id > $%d", f.After)
-	w.sql.WriteString(" ORDER BY id")
-	w.limit(f.Limit)
-	return s.db.effects(ctx, `SELECT `+effectColumns+` WHERE group_name = $1`+w.sql.String(), w.args...)
+	return journal.List(ctx, s.db.DB, s.group, f)
 }
 
 // Counts are the totals of a group.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/eventspine/spine/pkg/consumer"
+	"github.com/eventspine/spine/pkg/once/journal"
 	"github.com/eventspine/spine/pkg/once/record"
 )
 
@@ -36,6 +37,7 @@ func (t Tx) Effect(_ context.Context, e Effect) error {
 		return errors.New("asking for an effect: needs a name and a key")
 	}
 	if !t.out.silent { // promise: suppressed in replay
+		e.Name, e.Key = id(e.Name), id(e.Key)
 		t.out.effects = append(t.out.effects, e)
 	}
 	return nil
@@ -68,7 +70,7 @@ func (t *transaction) call(ctx, sctx context.Context, silent bool, fn func(conte
 	if err := t.insertOutgoing(sctx, out.records); err != nil {
 		return err
 	}
-	return t.insertEffects(sctx, out.effects)
+	return journal.Add(sctx, t.Tx, t.o.s.group, t.o.id, out.effects)
 }
 
 // maxInsert bounds the rows of one INSERT: SQLite takes 32,766 parameters.
@@ -83,26 +85,10 @@ func (t *transaction) insertOutgoing(ctx context.Context, records []Outgoing) er
 		}
 	}
 	return t.insert(ctx, "outgoing rows", `INSERT INTO spine_outgoing (ownership, kind, created_at, topic,
-		kafka_partition, record_time, record_key, headers, record_value) VALUES `, "", rows)
+		kafka_partition, record_time, record_key, headers, record_value) VALUES `, rows)
 }
 
-func (t *transaction) insertEffects(ctx context.Context, effects []Effect) error {
-	rows := make([][]any, len(effects))
-	for i, e := range effects {
-		args := e.Args
-		if args == nil {
-			args = []byte("null")
-		}
-		rows[i] = []any{
-			t.o.s.group, t.o.id, id(e.Name), id(e.Key), args, record.Blob(e.Cause), string(EffectPending), 0,
-			micros(e.NextAt), micros(t.now), micros(t.now), "",
-		}
-	}
-	return t.insert(ctx, "effects", `INSERT INTO spine_effects (group_name, ownership, name, effect_key, args, cause,
-		state, attempts, next_at, created_at, changed_at, error) VALUES `, ` ON CONFLICT DO NOTHING`, rows)
-}
-
-func (t *transaction) insert(ctx context.Context, what, into, conflict string, rows [][]any) error {
+func (t *transaction) insert(ctx context.Context, what, into string, rows [][]any) error {
 	for len(rows) > 0 {
 		n := min(len(rows), maxInsert)
 		var q strings.Builder
@@ -115,7 +101,7 @@ func (t *transaction) insert(ctx context.Context, what, into, conflict string, r
 			q.WriteString("(" + placeholders(len(args)+1, len(row)) + ")")
 			args = append(args, row...)
 		}
-		if _, err := t.ExecContext(ctx, q.String()+conflict, args...); err != nil {
+		if _, err := t.ExecContext(ctx, q.String(), args...); err != nil {
 			return fmt.Errorf("storing %s: %w", what, err)
 		}
 		rows = rows[n:]

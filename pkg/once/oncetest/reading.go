@@ -30,7 +30,7 @@ func effectOnce(k *kit) {
 		{Name: "mail", Key: "x", Args: []byte(`{"to":1}`), Cause: []byte(`{"c":1}`), State: once.EffectPending},
 		{Name: "mail", Key: "y", Args: []byte(`{"to":1}`), Cause: []byte(`{"c":1}`), State: once.EffectPending},
 	}
-	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(once.Effect{}, "ID")); diff != "" {
+	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(once.Effect{}, "ID", "CreatedAt", "ChangedAt")); diff != "" {
 		k.Error(diff)
 	}
 	k.ok(o.Complete(k.ctx(), got[0].ID, nil))

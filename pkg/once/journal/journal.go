@@ -1,0 +1,219 @@
+// Package journal is the SQL of a group's calls to the outside: each stands in
+// spine_effects from the transaction that asked for it until long after it is done,
+// so that a crash loses none and its key is not called twice. What writes runs in a
+// transaction of the owner, behind lock and epoch.
+package journal
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/eventspine/spine/pkg/once/database"
+)
+
+// State is where an effect stands.
+type State string
+
+// The states.
+const (
+	Pending State = "pending" // to be called, or called again
+	Intent  State = "intent"  // about to be called: if found so after a restart, the outcome is unknown
+	Unknown State = "unknown" // a person decides
+	Done    State = "done"
+	Dropped State = "dropped" // given up by a person
+)
+
+// Effect is a call to the outside, journalled.
+type Effect struct {
+	ID        int64
+	Name      string
+	Key       string // stable idempotency key, unique per group and name
+	Args      []byte // JSON
+	Cause     []byte // JSON of what the engine needs to stamp facts published when it is done
+	State     State
+	Attempts  int
+	NextAt    time.Time
+	Error     string
+	CreatedAt time.Time
+	ChangedAt time.Time
+}
+
+// Add stores what a transaction asked for. A name and key that the group has asked
+// for before are not stored again.
+func Add(ctx context.Context, tx *sql.Tx, group string, ownership int32, effects []Effect) error {
+	now := time.Now().UnixMicro()
+	for _, e := range effects {
+		args, cause := e.Args, any(nil)
+		if args == nil {
+			args = []byte("null")
+		}
+		if e.Cause != nil {
+			cause = e.Cause
+		}
+		_, err := tx.ExecContext(ctx, `INSERT INTO spine_effects (group_name, ownership, name, effect_key, args, cause,
+			state, attempts, next_at, created_at, changed_at, error)
+			VALUES ($1, $2, $3, $4, $5, $6, 'pending', 0, $7, $8, $8, '') ON CONFLICT DO NOTHING`,
+			group, ownership, e.Name, e.Key, args, cause, micros(e.NextAt), now)
+		if err != nil {
+			return fmt.Errorf("storing the effect %s: %w", e.Name, err)
+		}
+	}
+	return nil
+}
+
+const columns = `SELECT id, name, effect_key, args, cause, state, attempts, next_at, error, created_at, changed_at
+	FROM spine_effects `
+
+// Due lists the effects of an ownership that are due, by id: pending ones, and those
+// in state Intent.
+func Due(ctx context.Context, db *database.DB, ownership int32, now time.Time, limit int) ([]Effect, error) {
+	return read(ctx, db, columns+`WHERE ownership = $1 AND state IN ('pending', 'intent') AND next_at <= $2
+		ORDER BY id LIMIT $3`, ownership, micros(now), limit)
+}
+
+// Filter selects effects.
+type Filter struct {
+	State State  // "" = all
+	Name  string // "" = all
+	After int64  // effects with a higher id only, for paging
+	Limit int    // 0 = all
+}
+
+// List lists the effects of a group by id.
+func List(ctx context.Context, db *database.DB, group string, f Filter) ([]Effect, error) {
+	if f.Limit <= 0 {
+		f.Limit = math.MaxInt
+	}
+	return read(ctx, db, columns+`WHERE group_name = $1 AND ($2 = '' OR state = $2) AND ($3 = '' OR name = $3)
+		AND id > $4 ORDER BY id LIMIT $5`, group, string(f.State), f.Name, f.After, f.Limit)
+}
+
+func read(ctx context.Context, db *database.DB, query string, args ...any) ([]Effect, error) {
+	rows, err := db.SQL().QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, fmt.Errorf("reading effects: %w", database.Available(err))
+	}
+	defer rows.Close()
+	var list []Effect
+	for rows.Next() {
+		var e Effect
+		var next, created, changed int64
+		if err := rows.Scan(&e.ID, &e.Name, &e.Key, &e.Args, &e.Cause, &e.State, &e.Attempts, &next, &e.Error,
+			&created, &changed); err != nil {
+			return nil, fmt.Errorf("reading effects: %w", err)
+		}
+		e.NextAt, e.CreatedAt, e.ChangedAt = fromMicros(next), fromMicros(created), fromMicros(changed)
+		list = append(list, e)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("reading effects: %w", database.Available(err))
+	}
+	return list, nil
+}
+
+// Intend marks an effect as about to be called and counts the attempt.
+func Intend(ctx context.Context, tx *sql.Tx, ownership int32, id int64) error {
+	return set(ctx, tx, ownership, id, `state = 'intent', attempts = attempts + 1`)
+}
+
+// Failed notes that a call failed, and why. state is Pending, to be called again at
+// next; Intent, to be looked up then, because it may have been made; or Unknown, for
+// a person to decide.
+func Failed(ctx context.Context, tx *sql.Tx, ownership int32, e Effect) error {
+	if e.State != Pending && e.State != Intent && e.State != Unknown {
+		return fmt.Errorf("noting a failed effect: state %q", e.State)
+	}
+	return set(ctx, tx, ownership, e.ID, `next_at = $4, error = $5, state = $6`, micros(e.NextAt), e.Error, string(e.State))
+}
+
+func set(ctx context.Context, tx *sql.Tx, ownership int32, id int64, set string, args ...any) error {
+	res, err := tx.ExecContext(ctx, `UPDATE spine_effects SET changed_at = $1, `+set+
+		` WHERE id = $2 AND ownership = $3 AND state NOT IN ('done', 'dropped')`,
+		append([]any{time.Now().UnixMicro(), id, ownership}, args...)...)
+	if err != nil {
+		return fmt.Errorf("storing the state of effect %d: %w", id, err)
+	}
+	if n, err := res.RowsAffected(); err != nil || n == 1 {
+		return err
+	}
+	return fmt.Errorf("storing the state of effect %d: it is done or gone", id)
+}
+
+// Complete marks an effect as done. It answers false if it is done already.
+func Complete(ctx context.Context, tx *sql.Tx, ownership int32, id int64) (bool, error) {
+	var state State
+	err := tx.QueryRowContext(ctx, `SELECT state FROM spine_effects WHERE id = $1 AND ownership = $2`,
+		id, ownership).Scan(&state)
+	if err != nil {
+		return false, fmt.Errorf("reading effect %d: %w", id, err)
+	}
+	if state == Done {
+		return false, nil
+	}
+	return true, set(ctx, tx, ownership, id, `state = 'done', error = ''`)
+}
+
+// ErrSettled says that an effect is not in state Unknown: there is nothing for a
+// person to settle.
+const ErrSettled = database.Error("the outcome of the effect is not unknown")
+
+// Retry has an effect in state Unknown called again, with the same key.
+func Retry(ctx context.Context, tx *sql.Tx, ownership int32, id int64) error {
+	return settle(ctx, tx, ownership, id, Pending)
+}
+
+// Drop gives up an effect in state Unknown: it is not called any more.
+func Drop(ctx context.Context, tx *sql.Tx, ownership int32, id int64) error {
+	return settle(ctx, tx, ownership, id, Dropped)
+}
+
+func settle(ctx context.Context, tx *sql.Tx, ownership int32, id int64, state State) error {
+	now := time.Now().UnixMicro()
+	res, err := tx.ExecContext(ctx, `UPDATE spine_effects SET state = $1, attempts = 0, next_at = $2, changed_at = $2
+		WHERE id = $3 AND ownership = $4 AND state = 'unknown'`, string(state), now, id, ownership)
+	if err != nil {
+		return fmt.Errorf("settling effect %d: %w", id, err)
+	}
+	n, err := res.RowsAffected()
+	if err == nil && n == 0 {
+		return ErrSettled
+	}
+	return err
+}
+
+// Prune forgets at most limit effects of a group that were done or given up before a
+// time, and answers how many. What a person has to decide stays.
+func Prune(ctx context.Context, db *database.DB, group string, before time.Time, limit int) (int, error) {
+	var n int64
+	err := db.Write(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		res, err := tx.ExecContext(ctx, `DELETE FROM spine_effects WHERE id IN (SELECT id FROM spine_effects
+			WHERE group_name = $1 AND state IN ('done', 'dropped') AND changed_at < $2 ORDER BY changed_at LIMIT $3)`,
+			group, micros(before), limit)
+		if err != nil {
+			return err
+		}
+		n, err = res.RowsAffected()
+		return err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("pruning the effects of %s: %w", group, err)
+	}
+	return int(n), nil
+}
+
+func micros(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMicro()
+}
+
+func fromMicros(n int64) time.Time {
+	if n == 0 {
+		return time.Time{}
+	}
+	return time.UnixMicro(n).UTC()
+}
