@@ -188,6 +188,16 @@ func (o *Owner) KeyHeld(ctx context.Context, key []byte) (bool, error) {
 	return n > 0, nil
 }
 
+// Head is the first row of a held key, waiting or dead.
+func (o *Owner) Head(ctx context.Context, key []byte) (Row, bool, error) {
+	rows, err := o.s.db.rows(ctx, `SELECT `+rowColumns+` WHERE w.ownership = $1 AND w.key_hash = $2 AND w.record_key = $3
+		ORDER BY w.id LIMIT 1`, o.id, keyHash(key), key)
+	if err != nil || len(rows) == 0 {
+		return Row{}, false, err
+	}
+	return rows[0], true, nil
+}
+
 const rowColumns = `w.id, w.state, w.key_hash IS NOT NULL, w.event_id, w.next_at, w.attempts, w.first_failed,
 	w.last_failed, w.class, w.reason, w.redriven, w.kafka_offset, w.record_time, w.record_key, w.headers, w.record_value,
 	o.topic, o.kafka_partition FROM spine_waiting w JOIN spine_ownership o ON o.id = w.ownership`

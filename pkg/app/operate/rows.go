@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -23,6 +24,7 @@ const (
 	requestPatience = 10 * time.Second       // without a sign of an owner
 	requestLook     = 100 * time.Millisecond // for answers
 	rowPage         = 500
+	askPage         = 200 // requests in one transaction
 )
 
 // What became of a row in the output, where it is not the owner's answer.
@@ -117,39 +119,45 @@ func answerOf(row once.Row, result string) answer {
 
 // ask asks the owners for something, row by row in the order of the ids, which is
 // that of the keys; rate limits requests per second, 0 = none. Then it waits for the
-// answers as long as there is a sign of an owner.
+// answers as long as there is a sign of an owner. Killed, it leaves what was asked to
+// the owners, and the rest as it was: the same command goes on.
 func (r room) ask(ctx context.Context, kind request.Kind, rows []once.Row, rate float64) ([]answer, error) {
 	answers := make([]answer, len(rows))
 	open := map[int64]int{} // index by request
-	first := int64(0)
 	var pace <-chan time.Time
+	step := askPage
 	if rate > 0 {
 		ticker := time.NewTicker(time.Duration(float64(time.Second) / rate))
 		defer ticker.Stop()
-		pace = ticker.C
+		pace, step = ticker.C, 1
 	}
-	for i, row := range rows {
-		if i > 0 && pace != nil {
+	for from := 0; from < len(rows); from += step {
+		if from > 0 && pace != nil {
 			select {
 			case <-ctx.Done():
 				return nil, ctx.Err()
 			case <-pace:
 			}
 		}
-		answers[i] = answerOf(row, resultAsked)
-		id, err := request.Ask(ctx, r.db.DB, r.group, kind, row.ID)
-		switch {
-		case errors.Is(err, request.ErrNoRow):
-			answers[i].Result = string(request.Gone)
-			continue
-		case err != nil:
-			return nil, err
+		page := rows[from:min(from+step, len(rows))]
+		ids := make([]int64, len(page))
+		for i, row := range page {
+			ids[i] = row.ID
 		}
-		if open[id] = i; first == 0 || id < first {
-			first = id
+		asked, err := request.AskAll(ctx, r.db.DB, r.group, kind, ids)
+		if err != nil {
+			return nil, fmt.Errorf("asking for %s: %w", kind, err)
+		}
+		for i, id := range asked {
+			answers[from+i] = answerOf(page[i], resultAsked)
+			if id == 0 {
+				answers[from+i].Result = string(request.Gone)
+				continue
+			}
+			open[id] = from + i
 		}
 	}
-	if err := r.await(ctx, first-1, open, answers); err != nil {
+	if err := r.await(ctx, open, answers); err != nil {
 		return nil, err
 	}
 	if n := len(open); n > 0 {
@@ -160,11 +168,12 @@ func (r room) ask(ctx context.Context, kind request.Kind, rows []once.Row, rate 
 }
 
 // await fills in the answers, and leaves in open what has none.
-func (r room) await(ctx context.Context, after int64, open map[int64]int, answers []answer) error {
+func (r room) await(ctx context.Context, open map[int64]int, answers []answer) error {
 	ticker := time.NewTicker(requestLook)
 	defer ticker.Stop()
 	for deadline := time.Now().Add(requestPatience); len(open) > 0 && time.Now().Before(deadline); {
-		list, err := request.List(ctx, r.db.DB, r.group, after)
+		first := slices.Min(slices.Collect(maps.Keys(open)))
+		list, err := request.List(ctx, r.db.DB, r.group, first-1)
 		if err != nil {
 			return err
 		}

@@ -165,6 +165,10 @@ func (s *Session) settle(l *lane, t *task, o outcome) {
 		if s.settled != nil {
 			s.settled[t.row.ID] = struct{}{}
 		}
+		if s.more && len(s.rows) <= maxRows/2 {
+			s.more, s.due = false, time.Now()
+			poke(s.wakeLook)
+		}
 	}
 	for _, done := range l.queue[:o.done] {
 		s.track.ack(done.rec.Offset)

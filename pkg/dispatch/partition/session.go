@@ -92,6 +92,7 @@ type Session struct {
 	running map[*lane]context.CancelCauseFunc
 	rows    map[int64]struct{} // waiting rows that stand in a lane
 	settled map[int64]struct{} // rows that left a lane while a look is on
+	more    bool               // the last look found more rows than there was room for
 	due     time.Time          // when the next waiting row is to be looked for; zero = not known
 	queued  int
 	bytes   int

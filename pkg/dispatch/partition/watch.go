@@ -10,6 +10,10 @@ import (
 	"github.com/eventspine/spine/pkg/once"
 )
 
+// Limits of how many waiting rows stand in lanes: beyond them no more are looked for
+// until half of them are done.
+const maxRows = 512
+
 // jam pauses the partition while its outgoing records can't leave.
 func (s *Session) jam(stuck bool) {
 	s.mu.Lock()
@@ -73,22 +77,28 @@ func (s *Session) nextLook() time.Duration {
 	return wait
 }
 
-// serve carries out what people have asked for beside the process. A row that stands
-// in a lane has its turn first; only look, which follows, puts rows there.
+// serve carries out what people have asked for beside the process, until nothing is
+// left that can be. A row that stands in a lane has its turn first; only look, which
+// follows, and the row before it put rows there.
 func (s *Session) serve(ctx context.Context) error {
-	served, err := s.owner.Serve(ctx, func(row int64) bool {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		_, busy := s.rows[row]
-		return busy || s.phase != active
-	})
-	for _, r := range served {
-		s.log.Info("carried out a request", "request_id", r.ID, "kind", r.Kind, "row", r.RowID, "result", r.Result)
+	for {
+		served, err := s.owner.Serve(ctx, func(row int64) bool {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			_, busy := s.rows[row]
+			return busy || s.phase != active
+		})
+		for _, r := range served {
+			s.log.Info("carried out a request", "request_id", r.ID, "kind", r.Kind, "row", r.RowID, "result", r.Result)
+		}
+		if err != nil || len(served) == 0 {
+			return err
+		}
 	}
-	return err
 }
 
-// look puts the waiting rows that are due into their lanes.
+// look puts the waiting rows that are due into their lanes, as many as there is room
+// for. Where more are due, settle asks for the next look as soon as there is room.
 func (s *Session) look(ctx context.Context) error {
 	now := time.Now()
 	s.mu.Lock()
@@ -100,9 +110,8 @@ func (s *Session) look(ctx context.Context) error {
 		s.due = time.Time{}
 	}
 	s.settled = map[int64]struct{}{}
-	limit := len(s.rows) + 128
 	s.mu.Unlock()
-	rows, err := s.owner.Heads(ctx, now, limit)
+	rows, err := s.owner.Heads(ctx, now, maxRows) // those in lanes among them
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	settled := s.settled
@@ -110,6 +119,7 @@ func (s *Session) look(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	s.more = len(rows) == maxRows
 	for _, row := range rows {
 		_, stale := settled[row.ID] // what was read of it is from before
 		if _, busy := s.rows[row.ID]; busy || stale {
@@ -118,6 +128,20 @@ func (s *Session) look(ctx context.Context) error {
 		s.revive(row)
 	}
 	return nil
+}
+
+// succeed puts the row that follows in its key into the lane, without a look. The lane
+// is at work: nobody else can have had that row since it was read.
+func (s *Session) succeed(row once.Row) {
+	if row.NextAt.After(time.Now()) {
+		s.lookAt(row.NextAt)
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, busy := s.rows[row.ID]; !busy && s.phase == active {
+		s.revive(row)
+	}
 }
 
 // revive makes a task of a waiting row. s.mu is held.

@@ -102,11 +102,15 @@ func (s *Session) relieve(ctx context.Context, l *lane, t *task) {
 	if !s.holds(l) {
 		return
 	}
-	if held, err := s.owner.KeyHeld(ctx, t.rec.Key); err == nil && !held {
+	head, held, err := s.owner.Head(ctx, t.rec.Key)
+	switch {
+	case err != nil:
+		s.lookAt(time.Now())
+	case !held:
 		s.release(l)
-		return
+	case head.State == once.Wait: // a dead one stays where it is
+		s.succeed(head)
 	}
-	s.lookAt(time.Now()) // the next row of the key
 }
 
 // storeError is a failure of the engine's own writing: never the record's fault.

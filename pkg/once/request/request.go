@@ -55,29 +55,53 @@ const ErrNoRow = database.Error("no such waiting or dead row")
 // Ask leaves a request for the owner of the row's partition, and answers its id. A
 // request that is open already is not doubled: its id is answered.
 func Ask(ctx context.Context, db *database.DB, group string, kind Kind, rowID int64) (int64, error) {
-	var id int64
-	err := db.Write(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		var ownership int64
-		err := tx.QueryRowContext(ctx, `SELECT w.ownership FROM spine_waiting w JOIN spine_ownership o ON o.id = w.ownership
-			WHERE o.group_name = $1 AND w.id = $2`, group, rowID).Scan(&ownership)
-		if errors.Is(err, sql.ErrNoRows) {
-			return ErrNoRow
-		}
-		if err != nil {
-			return err
-		}
-		if _, err := tx.ExecContext(ctx, `INSERT INTO spine_requests
-			(group_name, ownership, kind, row_id, asked_at, done_at, result) VALUES ($1, $2, $3, $4, $5, 0, '')
-			ON CONFLICT DO NOTHING`, group, ownership, string(kind), rowID, time.Now().UnixMicro()); err != nil {
-			return err
-		}
-		return tx.QueryRowContext(ctx, `SELECT MAX(id) FROM spine_requests
-			WHERE ownership = $1 AND row_id = $2 AND kind = $3`, ownership, rowID, string(kind)).Scan(&id)
-	})
+	ids, err := AskAll(ctx, db, group, kind, []int64{rowID})
+	if err == nil && ids[0] == 0 {
+		err = ErrNoRow
+	}
 	if err != nil {
 		return 0, fmt.Errorf("asking for %s of row %d: %w", kind, rowID, err)
 	}
-	return id, nil
+	return ids[0], nil
+}
+
+// AskAll is Ask for many rows in one transaction. It answers the ids of the requests in
+// the order of the rows; 0 = the group has no such row.
+func AskAll(ctx context.Context, db *database.DB, group string, kind Kind, rowIDs []int64) ([]int64, error) {
+	ids := make([]int64, len(rowIDs))
+	err := db.Write(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		for i, row := range rowIDs {
+			var err error
+			if ids[i], err = ask(ctx, tx, group, kind, row); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return ids, nil
+}
+
+func ask(ctx context.Context, tx *sql.Tx, group string, kind Kind, rowID int64) (id int64, err error) {
+	var ownership int64
+	err = tx.QueryRowContext(ctx, `SELECT w.ownership FROM spine_waiting w JOIN spine_ownership o ON o.id = w.ownership
+		WHERE o.group_name = $1 AND w.id = $2`, group, rowID).Scan(&ownership)
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	if _, err := tx.ExecContext(ctx, `INSERT INTO spine_requests
+		(group_name, ownership, kind, row_id, asked_at, done_at, result) VALUES ($1, $2, $3, $4, $5, 0, '')
+		ON CONFLICT DO NOTHING`, group, ownership, string(kind), rowID, time.Now().UnixMicro()); err != nil {
+		return 0, err
+	}
+	err = tx.QueryRowContext(ctx, `SELECT MAX(id) FROM spine_requests
+		WHERE ownership = $1 AND row_id = $2 AND kind = $3`, ownership, rowID, string(kind)).Scan(&id)
+	return id, err
 }
 
 const columns = `SELECT id, kind, row_id, asked_at, done_at, result FROM spine_requests `

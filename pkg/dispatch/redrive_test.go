@@ -1,0 +1,84 @@
+package dispatch_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/eventspine/spine/pkg/consumer"
+	"github.com/eventspine/spine/pkg/dispatch"
+	"github.com/eventspine/spine/pkg/once"
+	"github.com/eventspine/spine/pkg/once/request"
+)
+
+// manyDead makes so many keys with a dead head each and rows behind it.
+func manyDead(w *world, keys, behind int) (mend func()) {
+	w.t.Helper()
+	var mended atomic.Bool
+	w.script.set(func(_ context.Context, label string, _ int) error {
+		if strings.HasSuffix(label, "-0") && !mended.Load() {
+			return consumer.Reject("no such customer")
+		}
+		return nil
+	})
+	var all []string
+	for n := range behind + 1 {
+		for k := range keys {
+			all = append(all, fmt.Sprintf("k%d:k%d-%d", k, k, n))
+		}
+	}
+	w.send(all...)
+	return func() { mended.Store(true) }
+}
+
+// A redrive of many keys doesn't wait for the next look at the store: where more rows
+// are due than there is room for in memory, they follow as soon as there is room.
+func TestRedrive_manyKeys(t *testing.T) {
+	t.Parallel()
+	const keys, behind = 1500, 0
+	w := newWorld(t, 1)
+	mend := manyDead(w, keys, behind)
+	w.run(func(o *dispatch.Options) { o.Look = 2 * time.Second })
+	w.until("all keys wait", func() bool { c := w.counts(); return c.Dead == keys && c.Waiting == keys*behind })
+	mend()
+	var ids []int64
+	for _, r := range w.rows() {
+		if r.State == once.Dead {
+			ids = append(ids, r.ID)
+		}
+	}
+	begun := time.Now()
+	if _, err := request.AskAll(t.Context(), w.db.DB, w.group, request.Redrive, ids); err != nil {
+		t.Fatal(err)
+	}
+	w.until("all keys are done", func() bool { c := w.counts(); return c.Dead+c.Waiting == 0 })
+	took := time.Since(begun)
+	t.Logf("%d keys, %d records in %s: %.0f keys/s", keys, keys*(behind+1), took, float64(keys)/took.Seconds())
+	if most := 12 * time.Second; took > most { // 128 keys a look would take 24 s
+		t.Errorf("%d keys took %s, want less than %s", keys, took, most)
+	}
+	inOrder(t, w, keys, behind+1)
+}
+
+// inOrder: each key was handled once, in its order.
+func inOrder(t *testing.T, w *world, keys, each int) {
+	t.Helper()
+	got := map[string][]string{}
+	for _, l := range w.ledger() {
+		got[l.entity] = append(got[l.entity], l.label)
+	}
+	for k := range keys {
+		key := fmt.Sprintf("k%d", k)
+		var want []string
+		for n := range each {
+			want = append(want, fmt.Sprintf("%s-%d", key, n))
+		}
+		if strings.Join(got[key], " ") != strings.Join(want, " ") {
+			t.Errorf("%s was handled as %v, want %v", key, got[key], want)
+		}
+	}
+}
+
