@@ -50,18 +50,24 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	return db, nil
 }
 
+// look holds the version of the tables against the one that this binary knows.
 func (db *DB) look(ctx context.Context) error {
-	_, err := db.SQL().ExecContext(ctx, `SELECT id FROM spine_ownership WHERE id = 0`)
-	if database.NoTable(err) {
+	own, err := fs.Sub(migrations, "migrations/"+string(db.Dialect()))
+	if err != nil {
+		return err
+	}
+	stands, knows, err := db.Versions(ctx, "spine", own)
+	switch {
+	case database.NoTable(err):
 		return fmt.Errorf("%w: the database has no tables of spine", fs.ErrNotExist)
+	case err != nil:
+		return database.Available(err)
+	case stands < knows:
+		return errors.New("its tables are of an older version of spine: the process that runs the groups brings them up to date")
+	case stands > knows:
+		return errors.New("its tables are of a newer version of spine than this binary")
 	}
-	if err == nil {
-		_, err = db.SQL().ExecContext(ctx, `SELECT id FROM spine_requests WHERE id = 0`)
-		if database.NoTable(err) {
-			return errors.New("its tables are of an older version of spine: the process that runs the groups brings them up to date")
-		}
-	}
-	return database.Available(err)
+	return nil
 }
 
 func (db *DB) create(ctx context.Context) error {

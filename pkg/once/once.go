@@ -12,6 +12,7 @@ import (
 	"github.com/eventspine/spine/pkg/once/database"
 	"github.com/eventspine/spine/pkg/once/journal"
 	"github.com/eventspine/spine/pkg/once/record"
+	"github.com/eventspine/spine/pkg/once/replay"
 )
 
 const (
@@ -40,7 +41,7 @@ type Mode int
 const (
 	Live    Mode = iota // from the topic
 	Waiting             // the head of a waiting key: its row goes with the commit
-	Replay              // fed again below next_offset: no effects
+	Replay              // fed again below next_offset
 )
 
 // Item is one record to be handled.
@@ -48,7 +49,9 @@ type Item struct {
 	Mode    Mode
 	EventID string // inbox key
 	Record  Record
-	Replay  int64 // id of the replay request, for Replay
+	Silent  bool         // what it asks of the outside is suppressed: a replay
+	Replay  int64        // id of the replay request, for Replay
+	Reached *replay.Step // for Replay: how far the replay has come with this item; nil = not further
 }
 
 // Result says what Do did.
@@ -115,5 +118,6 @@ type Row struct {
 	LastFailed  time.Time
 	Class       string // class of the last failure: transient, permanent, undecodable …
 	Reason      string
-	Redriven    int // how often it was revived
+	Redriven    int  // how often it was revived
+	Silent      bool // it failed in a replay without effects
 }

@@ -150,18 +150,21 @@ func (o *Owner) Do(ctx context.Context, item Item, fn func(context.Context, Tx) 
 	err := o.write(ctx, item.Record.Offset, func(sctx context.Context, t *transaction) error {
 		var err error
 		result, err = t.mark(sctx, item)
-		if err != nil || result == DuplicateDelivery {
+		if err != nil {
 			return err
 		}
+		if result == DuplicateDelivery {
+			return t.reach(sctx, item)
+		}
 		if result == Handled {
-			if err := t.call(ctx, sctx, item.Mode == Replay, fn); err != nil {
+			if err := t.call(ctx, sctx, item.Silent, fn); err != nil {
 				return err
 			}
 		}
 		if item.Mode == Waiting {
 			return t.removeRow(sctx, item.Record)
 		}
-		return nil
+		return t.reach(sctx, item)
 	})
 	if err != nil {
 		return 0, err

@@ -106,11 +106,11 @@ func (t *transaction) insertRow(ctx context.Context, r Row, next int64) (bool, e
 	}
 	res, err := t.ExecContext(ctx, `INSERT INTO spine_waiting (ownership, kafka_offset, state, event_id, key_hash,
 		next_at, attempts, first_failed, last_failed, class, reason, bytes, record_time, record_key, headers,
-		record_value) VALUES (`+placeholders(1, 16)+`) ON CONFLICT DO NOTHING`,
+		record_value, silent) VALUES (`+placeholders(1, 17)+`) ON CONFLICT DO NOTHING`,
 		t.o.id, r.Record.Offset, string(r.State), id(r.EventID), hash,
 		next, r.Attempts, micros(r.FirstFailed), micros(r.LastFailed), text(r.Class), text(r.Reason),
 		size(r.Record), r.Record.Timestamp.UnixMicro(), record.Blob(r.Record.Key), record.EncodeHeaders(r.Record.Headers),
-		record.Blob(r.Record.Value))
+		record.Blob(r.Record.Value), r.Silent)
 	if err != nil {
 		return false, fmt.Errorf("storing offset %d: %w", r.Record.Offset, err)
 	}
@@ -199,7 +199,7 @@ func (o *Owner) Head(ctx context.Context, key []byte) (Row, bool, error) {
 }
 
 const rowColumns = `w.id, w.state, w.key_hash IS NOT NULL, w.event_id, w.next_at, w.attempts, w.first_failed,
-	w.last_failed, w.class, w.reason, w.redriven, w.kafka_offset, w.record_time, w.record_key, w.headers, w.record_value,
+	w.last_failed, w.class, w.reason, w.redriven, w.silent, w.kafka_offset, w.record_time, w.record_key, w.headers, w.record_value,
 	o.topic, o.kafka_partition FROM spine_waiting w JOIN spine_ownership o ON o.id = w.ownership`
 
 // Heads lists the rows that are to be tried now: the first row of each held key,
@@ -221,7 +221,7 @@ func (db *DB) rows(ctx context.Context, query string, args ...any) ([]Row, error
 		var next, first, last, at int64
 		var headers []byte
 		if err := rows.Scan(&r.ID, &r.State, &r.Holds, &r.EventID, &next, &r.Attempts, &first, &last, &r.Class,
-			&r.Reason, &r.Redriven, &r.Record.Offset, &at, record.Column{Bytes: &r.Record.Key}, &headers, record.Column{Bytes: &r.Record.Value},
+			&r.Reason, &r.Redriven, &r.Silent, &r.Record.Offset, &at, record.Column{Bytes: &r.Record.Key}, &headers, record.Column{Bytes: &r.Record.Value},
 			&r.Record.Topic, &r.Record.Partition); err != nil {
 			return nil, fmt.Errorf("reading waiting rows: %w", err)
 		}

@@ -33,7 +33,7 @@ func (db *DB) Migrate(ctx context.Context, name string, fsys fs.FS) error {
 			fsys = sub
 		}
 	}
-	table := strings.ReplaceAll(name, "-", "_") + "_goose"
+	table := versionTable(name)
 	options := []goose.ProviderOption{goose.WithTableName(table), goose.WithDisableGlobalRegistry(true)}
 	dialect := goose.DialectSQLite3
 	if db.dialect == PostgreSQL {
@@ -56,6 +56,26 @@ func (db *DB) Migrate(ctx context.Context, name string, fsys fs.FS) error {
 	}
 	return nil
 }
+
+// Versions are the newest migration of name that was carried out, and the newest one of
+// fsys. Nothing is written.
+func (db *DB) Versions(ctx context.Context, name string, fsys fs.FS) (stands, knows int64, err error) {
+	files, err := fs.Glob(fsys, "*.sql")
+	if err != nil {
+		return 0, 0, err
+	}
+	for _, file := range files {
+		v, err := goose.NumericComponent(file)
+		if err != nil {
+			return 0, 0, fmt.Errorf("reading the migrations of %s: %w", name, err)
+		}
+		knows = max(knows, v)
+	}
+	err = db.sql.QueryRowContext(ctx, `SELECT COALESCE(MAX(version_id), 0) FROM `+versionTable(name)).Scan(&stands)
+	return stands, knows, err
+}
+
+func versionTable(name string) string { return strings.ReplaceAll(name, "-", "_") + "_goose" }
 
 // sessionLock lets one process migrate at a time; goose's own locker asks only
 // every few seconds, this one waits in the database's queue.

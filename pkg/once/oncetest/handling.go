@@ -14,6 +14,7 @@ import (
 
 	"github.com/eventspine/spine/pkg/once"
 	"github.com/eventspine/spine/pkg/once/database"
+	"github.com/eventspine/spine/pkg/once/replay"
 )
 
 func handledOnce(k *kit) {
@@ -180,9 +181,11 @@ func rowsCountAsDone(k *kit) {
 
 func replayed(k *kit) {
 	o, note := k.own(10), k.notes()
+	id, err := replay.Ask(k.ctx(), k.db.DB, "group", replay.Request{Kind: replay.Facts}, []replay.Range{{Topic: topic, Until: 12}})
+	k.ok(err)
 	item := func(offset int64) once.Item {
 		i := live("k", offset)
-		i.Mode, i.Replay = once.Replay, 1
+		i.Mode, i.Replay, i.Silent = once.Replay, id, true
 		return i
 	}
 	k.do(o, live("k", 10), nothing, once.Handled)
@@ -201,6 +204,12 @@ func replayed(k *kit) {
 	}
 	if n := k.count(`SELECT COUNT(*) FROM notes`); n != 1 {
 		k.Errorf("the handler's rows: %d, want 1", n)
+	}
+	known, err := o.Done(k.ctx(), []string{eventID(3), eventID(4)}, []int64{3, 11})
+	k.ok(err)
+	want2 := replay.Known{Handled: map[string]struct{}{eventID(3): {}}, Standing: map[int64]string{11: "dead"}}
+	if diff := cmp.Diff(want2, known); diff != "" {
+		k.Errorf("what is done: %s", diff)
 	}
 }
 

@@ -1,0 +1,65 @@
+package once
+
+import (
+	"context"
+
+	"github.com/eventspine/spine/pkg/once/replay"
+)
+
+// NextReplay is the oldest replay that is open for the partition; false = none.
+func (o *Owner) NextReplay(ctx context.Context) (replay.Part, bool, error) {
+	return replay.Next(ctx, o.s.db.DB, o.id)
+}
+
+// MoveReplay stores how far a replay has come, behind lock and epoch (promise:
+// fenced).
+func (o *Owner) MoveReplay(ctx context.Context, id int64, s replay.Step) error {
+	return o.write(ctx, -1, func(ctx context.Context, t *transaction) error {
+		return replay.Move(ctx, t.Tx, o.id, id, s)
+	})
+}
+
+// ReleaseReplay makes the next records of a replay that publishes outgoing ones.
+func (o *Owner) ReleaseReplay(ctx context.Context, p replay.Part, limit int) (n int, err error) {
+	err = o.write(ctx, -1, func(ctx context.Context, t *transaction) error {
+		n, err = replay.Release(ctx, t.Tx, o.id, p, limit)
+		return err
+	})
+	return n, err
+}
+
+// Done says which of some events are handled, and which offsets stand as waiting or
+// dead rows.
+func (o *Owner) Done(ctx context.Context, eventIDs []string, offsets []int64) (replay.Known, error) {
+	ids := make([]string, len(eventIDs))
+	for i, e := range eventIDs {
+		ids[i] = id(e)
+	}
+	return replay.Look(ctx, o.s.db.DB, o.s.group, ids, replay.Place{Ownership: o.id, Offsets: offsets})
+}
+
+// Bury stores a record that failed in a replay as a dead row that holds nothing,
+// with its copies: live records of the key go on.
+func (o *Owner) Bury(ctx context.Context, row Row, copies []Outgoing) error {
+	row.State, row.Holds = Dead, false
+	return o.write(ctx, -1, func(ctx context.Context, t *transaction) error {
+		t.next = 0 // below next_offset it is not done by that
+		stored, err := t.insertRow(ctx, row, 0)
+		if err != nil || !stored {
+			return err
+		}
+		return t.insertOutgoing(ctx, copies)
+	})
+}
+
+// reach moves the cursor of the replay that an item belongs to. One that was given up
+// undoes the transaction.
+func (t *transaction) reach(ctx context.Context, item Item) error {
+	switch {
+	case item.Mode != Replay:
+		return nil
+	case item.Reached == nil:
+		return replay.Check(ctx, t.Tx, t.o.id, item.Replay)
+	}
+	return replay.Move(ctx, t.Tx, t.o.id, item.Replay, *item.Reached)
+}
