@@ -81,4 +81,3 @@ func inOrder(t *testing.T, w *world, keys, each int) {
 		}
 	}
 }
-

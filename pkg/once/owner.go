@@ -2,9 +2,7 @@ package once
 
 import (
 	"context"
-	"crypto/rand"
 	"database/sql"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"maps"
@@ -12,6 +10,7 @@ import (
 	"time"
 
 	"github.com/eventspine/spine/pkg/once/database"
+	"github.com/eventspine/spine/pkg/once/ownership"
 )
 
 // Owner is one assignment of a partition: a session that ends when it is fenced.
@@ -38,7 +37,7 @@ func (s *Store) Own(ctx context.Context, topic string, partition int32, start in
 			return err
 		}
 		var err error
-		if o.epoch, o.next, err = s.db.bump(ctx, tx, o.id); err != nil {
+		if o.epoch, o.next, err = ownership.Bump(ctx, s.db.DB, tx, o.id); err != nil {
 			return err
 		}
 		o.held, err = o.loadHeld(ctx, tx) // after the bump: nobody else writes any more
@@ -63,29 +62,10 @@ func (o *Owner) find(ctx context.Context, tx *sql.Tx, start int64) error {
 	if _, err := tx.ExecContext(ctx, `INSERT INTO spine_ownership
 		(group_name, topic, kafka_partition, epoch, start_offset, next_offset, updated_at)
 		VALUES ($1, $2, $3, $4, $5, $5, $6) ON CONFLICT DO NOTHING`,
-		o.s.group, o.topic, o.partition, freshEpoch(), start, micros(time.Now())); err != nil {
+		o.s.group, o.topic, o.partition, ownership.Epoch(), start, micros(time.Now())); err != nil {
 		return err
 	}
 	return get()
-}
-
-// bump takes the ownership's lock exclusively, which waits for its shared holders,
-// and then gives it a fresh epoch. Later shared requests queue behind it.
-func (db *DB) bump(ctx context.Context, tx *sql.Tx, id int32) (epoch, next int64, err error) {
-	if err := db.Lock(ctx, tx, database.Lock{Kind: "ownership", ID: id}); err != nil {
-		return 0, 0, err
-	}
-	epoch = freshEpoch()
-	err = tx.QueryRowContext(ctx, `UPDATE spine_ownership SET epoch = $1, updated_at = $2 WHERE id = $3
-		RETURNING next_offset`, epoch, micros(time.Now()), id).Scan(&next)
-	return epoch, next, err
-}
-
-// freshEpoch is random: a counter would come back with a backup.
-func freshEpoch() int64 {
-	var b [8]byte
-	_, _ = rand.Read(b[:]) // never answers an error
-	return int64(binary.BigEndian.Uint64(b[:]))
 }
 
 // NextOffset is the stored offset as loaded.

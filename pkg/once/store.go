@@ -11,6 +11,7 @@ import (
 
 	"github.com/eventspine/spine/pkg/once/database"
 	"github.com/eventspine/spine/pkg/once/journal"
+	"github.com/eventspine/spine/pkg/once/ownership"
 )
 
 // Store is the part of a database that belongs to one group. What it reads may be
@@ -48,30 +49,11 @@ func (s *Store) Prune(ctx context.Context, before time.Time, limit int) (int, er
 // Fence gives the ownerships of the group a fresh epoch, so that no living owner goes
 // on: the end of a restore. It answers how many.
 func (s *Store) Fence(ctx context.Context) (int, error) {
-	return s.db.fence(ctx, `SELECT id FROM spine_ownership WHERE group_name = $1 ORDER BY id`, s.group)
+	return ownership.Fence(ctx, s.db.DB, s.group)
 }
 
 // Fence gives all ownerships of the database a fresh epoch, as Store.Fence does.
-func (db *DB) Fence(ctx context.Context) (int, error) {
-	return db.fence(ctx, `SELECT id FROM spine_ownership ORDER BY id`)
-}
-
-func (db *DB) fence(ctx context.Context, query string, args ...any) (int, error) {
-	ids, err := column[int32](ctx, db, query, args...)
-	if err != nil {
-		return 0, fmt.Errorf("listing the ownerships: %w", err)
-	}
-	for n, id := range ids {
-		err := db.Write(ctx, func(ctx context.Context, tx *sql.Tx) error {
-			_, _, err := db.bump(ctx, tx, id)
-			return err
-		})
-		if err != nil {
-			return n, fmt.Errorf("fencing ownership %d: %w", id, err)
-		}
-	}
-	return len(ids), nil
-}
+func (db *DB) Fence(ctx context.Context) (int, error) { return ownership.Fence(ctx, db.DB, "") }
 
 // Groups lists the groups that own something in this database.
 func (db *DB) Groups(ctx context.Context) ([]string, error) {
