@@ -45,6 +45,7 @@ type Options struct {
 
 	Concurrency     int           // lanes at work at the same time; 0 = 64
 	Retry           Retry         // of failing records and of dependencies that are away
+	Deadline        time.Duration // of one call of a handler; 0 = 1 min
 	CommitInterval  time.Duration // next_offset is stored so often; 0 = 1 s
 	Look            time.Duration // the epoch and the waiting rows are looked at so often; 0 = 2 s
 	ShutdownTimeout time.Duration // to finish what is in flight, at the end and when a partition goes away; 0 = 20 s
@@ -61,8 +62,9 @@ type Runner struct {
 	engine *partition.Engine // set by Run before anything is assigned
 	log    *slog.Logger
 
-	meters  *measure.Meters
-	outages *fault.Outages
+	meters   *measure.Meters
+	outages  *fault.Outages
+	breakers *fault.Breakers
 
 	mu       sync.Mutex
 	members  *bus.Group
@@ -83,6 +85,7 @@ func New(o Options) (*Runner, error) {
 	}
 	o.Retry = o.Retry.WithDefaults()
 	o.Concurrency = orElse(o.Concurrency, 64)
+	o.Deadline = orElse(o.Deadline, time.Minute)
 	o.CommitInterval = orElse(o.CommitInterval, time.Second)
 	o.Look = orElse(o.Look, 2*time.Second)
 	o.ShutdownTimeout = orElse(o.ShutdownTimeout, 20*time.Second)
@@ -100,7 +103,21 @@ func New(o Options) (*Runner, error) {
 	if r.meters, err = measure.New(o.Meter, o.Group.Name, r.lags); err != nil {
 		return nil, err
 	}
+	r.breakers = fault.NewBreakers(o.Retry, r.awayOrBack)
 	return r, nil
+}
+
+// awayOrBack tells people of a dependency that went away, or came back.
+func (r *Runner) awayOrBack(c fault.Change) {
+	r.meters.Dependency(context.Background(), c.Dependency, c.Open)
+	switch {
+	case !c.Open:
+		r.log.Info("a dependency answers again: what was held goes on", "dependency", c.Dependency)
+	case c.Failures == 1:
+		r.log.Warn("a dependency is away: what needs it is held", "dependency", c.Dependency, "error", c.Cause, "next_probe", c.Probe)
+	default:
+		r.log.Info("a dependency is still away", "dependency", c.Dependency, "error", c.Cause, "next_probe", c.Probe)
+	}
 }
 
 func orElse[T int | time.Duration](v, other T) T {
@@ -140,7 +157,7 @@ func (r *Runner) Run(ctx context.Context) error {
 	r.use(members, &partition.Engine{
 		Group: r.o.Group, Unheld: r.o.Unheld, Plan: r.plan, Codec: r.o.Codec, Instances: r.o.Instances,
 		Store: r.o.DB.Store(r.o.Group.Name), Members: members, Gate: gate, Ready: ready, Look: r.o.Look, Retry: r.o.Retry,
-		Meters: r.meters, Outages: r.outages, Log: r.log,
+		Deadline: r.o.Deadline, Meters: r.meters, Outages: r.outages, Breakers: r.breakers, Log: r.log,
 	})
 	if err := r.join(ctx); err != nil || ctx.Err() != nil {
 		members.Close(work)

@@ -216,6 +216,10 @@ func (r *Runner) tell(ctx context.Context, commits []bus.Commit) bool {
 	return true
 }
 
+// Away names the dependencies of handlers that are away, with the reason; "" = none.
+// What needs them is held; the group is ready all the same.
+func (r *Runner) Away() string { return r.breakers.Away() }
+
 // Ready says whether the group owns its partitions and has their start offsets
 // stored, and if not, why.
 func (r *Runner) Ready() (ok bool, reason string) {

@@ -12,9 +12,17 @@ import (
 	"time"
 )
 
-// Probe asks a part whether it is ready: nil = yes, else the error is the reason.
+// Probe asks a part whether it is ready: nil or Ready = yes, else the error is the reason.
 // It obeys ctx and is called from several requests at once.
 type Probe func(ctx context.Context) error
+
+// readyError is the answer of a part that is ready and has something to say.
+type readyError struct{ note string }
+
+func (e *readyError) Error() string { return e.note }
+
+// Ready is a Probe's answer of a part that is ready, and what people should know.
+func Ready(note string) error { return &readyError{note} }
 
 // probeTime bounds one probe, so that a part that hangs is not ready instead of
 // hanging the answer.
@@ -46,6 +54,7 @@ type Status struct {
 type Part struct {
 	Ready  bool   `json:"ready"`
 	Reason string `json:"reason"` // "" when ready
+	Note   string `json:"note,omitempty"`
 }
 
 // Check asks every part at once.
@@ -81,9 +90,12 @@ func (r *Readiness) Check(ctx context.Context) Status {
 
 func ask(ctx context.Context, p Probe) Part {
 	err := p(ctx)
+	var ready *readyError
 	switch {
 	case err == nil:
 		return Part{Ready: true}
+	case errors.As(err, &ready):
+		return Part{Ready: true, Note: ready.note}
 	case errors.Is(err, context.DeadlineExceeded):
 		return Part{Reason: fmt.Sprintf("no answer within %s: %v", probeTime, err)}
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/eventspine/spine/pkg/consumer"
 	"github.com/eventspine/spine/pkg/dispatch"
 	"github.com/eventspine/spine/pkg/once"
+	"github.com/eventspine/spine/pkg/telemetry"
 )
 
 // role is one group as this process runs it.
@@ -42,6 +43,9 @@ func (st *state) probe(context.Context) error {
 	reason := st.reason
 	if st.runner != nil {
 		ok, why := st.runner.Ready()
+		if away := st.runner.Away(); ok && away != "" {
+			return telemetry.Ready("held until it answers: " + away)
+		}
 		if ok {
 			return nil
 		}

@@ -1,9 +1,14 @@
 package fault
 
 import (
+	"context"
 	"fmt"
 	"runtime/debug"
+	"time"
 )
+
+// grace is how long a handler has to notice that its context has ended.
+const grace = time.Second
 
 // UndecodableError is a record that no retry makes readable.
 type UndecodableError struct{ Err error }
@@ -31,6 +36,41 @@ func Recovered(fn func() error) (err error) {
 		}
 	}()
 	return fn()
+}
+
+// LeftError is a handler that went on after its context had ended, and was left to
+// itself: what it still does has no effect.
+type LeftError struct{ Err error }
+
+// Error says what it ignored.
+func (e *LeftError) Error() string {
+	return "the handler ignores that its context has ended: " + e.Err.Error()
+}
+
+// Unwrap is why the context ended.
+func (e *LeftError) Unwrap() error { return e.Err }
+
+// Timed is Contained with a deadline. fn that doesn't return when its context has
+// ended, by the deadline or with ctx, is left behind: the worker is free, and the
+// error a *LeftError.
+func Timed(ctx context.Context, limit time.Duration, fn func(context.Context) error) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("%w: it may take %s", context.DeadlineExceeded, limit))
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- Contained(func() error { return fn(ctx) }) }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+	}
+	late := time.NewTimer(grace)
+	defer late.Stop()
+	select {
+	case err := <-done:
+		return err
+	case <-late.C:
+		return &LeftError{Err: context.Cause(ctx)}
+	}
 }
 
 // Contained calls fn and turns a panic, and a Goexit, into an error. It costs a

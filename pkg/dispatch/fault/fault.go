@@ -41,6 +41,7 @@ type Failure struct {
 	Permanent bool      // no retry helps
 	Away      string    // the dependency that is away; "" = none
 	At        time.Time // for Later
+	Late      bool      // it ran into its deadline
 }
 
 // Ends says whether an error ends the session: it is fenced, or doesn't know the
@@ -77,6 +78,8 @@ func Classify(err error) Failure {
 		f.Class, f.Permanent = Undecodable, true
 	case errors.As(err, &thrown):
 		f.Class = Panicked
+	default:
+		f.Late = errors.Is(err, context.DeadlineExceeded)
 	}
 	return f
 }
@@ -106,11 +109,15 @@ func (p Retry) WithDefaults() Retry {
 // Pause is drawn anew each time between nothing and the doubled pause (full
 // jitter), so that what failed together doesn't come back together.
 func (p Retry) Pause(failures int) time.Duration {
+	return time.Millisecond + rand.N(p.ceiling(failures))
+}
+
+func (p Retry) ceiling(failures int) time.Duration {
 	ceiling := p.Base << min(max(failures-1, 0), 20)
 	if ceiling <= 0 || ceiling > p.Max {
-		ceiling = p.Max
+		return p.Max
 	}
-	return time.Millisecond + rand.N(ceiling)
+	return ceiling
 }
 
 // Outages remembers what is away, for readiness. What isn't confirmed for a while

@@ -35,6 +35,8 @@ type Meters struct {
 	records   metric.Int64Counter
 	published metric.Int64Counter
 	effects   metric.Int64Counter
+	left      metric.Int64Counter
+	away      metric.Int64Gauge
 	handler   metric.Float64Histogram
 	occurred  metric.Float64Histogram
 	recorded  metric.Float64Histogram
@@ -54,7 +56,7 @@ func New(m metric.Meter, group string, lags func() []Lag) (*Meters, error) {
 		m = noop.NewMeterProvider().Meter("")
 	}
 	t := &Meters{group: group}
-	var errs [7]error
+	var errs [9]error
 	counter := func(name, description string, err *error) (c metric.Int64Counter) {
 		c, *err = m.Int64Counter(name, metric.WithDescription(description))
 		return c
@@ -67,6 +69,9 @@ func New(m metric.Meter, group string, lags func() []Lag) (*Meters, error) {
 	t.records = counter("spine_records", "Records by group, fact and result.", &errs[0])
 	t.published = counter("spine_outgoing_published", "Outgoing records that Kafka has acknowledged.", &errs[1])
 	t.effects = counter("spine_effects", "Calls to the outside by result.", &errs[2])
+	t.left = counter("spine_handlers_left", "Calls of handlers that ignored the end of their context and were left behind.", &errs[7])
+	t.away, errs[8] = m.Int64Gauge("spine_dependency_away",
+		metric.WithDescription("1 while a dependency is away and what needs it is held, 0 when it has answered again."))
 	t.handler = seconds("spine_handler_duration", "Handler and its transaction.", &errs[3])
 	t.occurred = seconds("spine_occurred_to_handled", "From when it happened to when it is handled.", &errs[4])
 	t.recorded = seconds("spine_recorded_to_handled", "From when its delivery was received to when it is handled.", &errs[5])
@@ -106,6 +111,20 @@ func (m *Meters) Handled(ctx context.Context, e event.Event, begun time.Time) {
 	if !e.RecordedAt.IsZero() {
 		m.recorded.Record(ctx, max(now.Sub(e.RecordedAt), 0).Seconds(), fact)
 	}
+}
+
+// Left counts a handler that ignored the end of its context.
+func (m *Meters) Left(ctx context.Context, fact string) {
+	m.left.Add(ctx, 1, m.of(attribute.String("fact", fact)))
+}
+
+// Dependency says whether a dependency is away.
+func (m *Meters) Dependency(ctx context.Context, name string, away bool) {
+	var v int64
+	if away {
+		v = 1
+	}
+	m.away.Record(ctx, v, m.of(attribute.String("dependency", name)))
 }
 
 // Published counts an outgoing record that Kafka has acknowledged.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/eventspine/spine/pkg/dispatch/fault"
 	"github.com/eventspine/spine/pkg/event"
 	"github.com/eventspine/spine/pkg/once"
 
@@ -31,11 +32,12 @@ type task struct {
 	event     event.Event
 	bad       error // why the headers can't be read
 	size      int
-	row       once.Row  // the row it came from (Waiting), and the account of its failures
-	decided   bool      // row is to be written before anything else
-	tries     int       // without counting as attempts
-	notBefore time.Time // asleep until
-	number    uint64    // in the order of arrival; 0 = not given yet
+	row       once.Row   // the row it came from (Waiting), and the account of its failures
+	decided   bool       // row is to be written before anything else
+	tries     int        // without counting as attempts
+	pass      fault.Pass // of the dependencies that the handler needs
+	notBefore time.Time  // asleep until
+	number    uint64     // in the order of arrival; 0 = not given yet
 }
 
 // id is the inbox key of the record. One without an id is only itself.

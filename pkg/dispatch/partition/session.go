@@ -68,8 +68,10 @@ type Engine struct {
 	Ready     *Ready
 	Look      time.Duration
 	Retry     fault.Retry
+	Deadline  time.Duration // of one call of a handler
 	Meters    *measure.Meters
 	Outages   *fault.Outages
+	Breakers  *fault.Breakers
 	Log       *slog.Logger
 }
 

@@ -35,6 +35,11 @@ func (s *Session) perform(ctx context.Context, l *lane, t *task) outcome {
 	if t.bad != nil {
 		return s.judge(ctx, l, t, t.bad)
 	}
+	var wait time.Duration
+	if t.pass, wait = s.g.Breakers.Enter(t.kind.handler.Type); wait > 0 {
+		return outcome{again: wait} // what it needs is away: nothing is asked, nothing counts
+	}
+	defer t.pass.Drop() // says nothing, where nobody has said more
 	var fact any
 	err := fault.Recovered(func() (err error) {
 		fact, t.event, err = s.g.decode(ctx, t.kind, t.rec, t.event)
@@ -55,11 +60,13 @@ func (s *Session) handle(ctx context.Context, l *lane, t *task, fact any) outcom
 	result, err := s.owner.Do(ctx, item, func(ctx context.Context, tx once.Tx) error {
 		left = leaving.Left{} // the store may run it again
 		htx := s.g.Gate.Tx(ctx, tx, s.g.Gate.Cause(t.event, t.rec), &left, t.event.Replay)
-		return fault.Contained(func() error { return t.kind.handler.Call(ctx, htx, t.event, fact) })
+		e, call := t.event, t.kind.handler.Call // of its own: a handler that is left behind may read on
+		return fault.Timed(ctx, s.g.Deadline, func(ctx context.Context) error { return call(ctx, htx, e, fact) })
 	})
 	if err != nil {
 		return s.judge(ctx, l, t, err)
 	}
+	t.pass.Leave(nil)
 	s.g.Outages.Over(fault.Database)
 	switch result {
 	case once.DuplicateDelivery:
@@ -130,12 +137,19 @@ func (s *Session) storeError(ctx context.Context, t *task, err error) outcome {
 // judge decides what a failure means for the record.
 func (s *Session) judge(ctx context.Context, l *lane, t *task, err error) outcome {
 	f := fault.Classify(err)
+	var left *fault.LeftError
+	if errors.As(err, &left) {
+		s.g.Meters.Left(ctx, t.event.Type)
+		s.g.Log.Error("a handler ignores the end of its context and was left behind", s.attrs(t, "error", err)...)
+	}
 	switch {
 	case f.Class == fault.Fenced:
 		return outcome{lost: err}
 	case ctx.Err() != nil: // cancelled with the session: nothing happened, nothing counts
 		return outcome{idle: true}
-	case f.Away != "": // promise: a dependency that is away makes no dead letter
+	}
+	t.pass.Leave(&f)
+	if f.Away != "" { // promise: a dependency that is away makes no dead letter
 		t.tries++
 		s.g.Outages.Begin(f.Away, err)
 		s.g.Meters.Record(ctx, t.event.Type, measure.Retried)
