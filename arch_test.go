@@ -42,6 +42,7 @@ func homes() map[string]law.Home {
 		"pkg/once":                  {May: []string{"pkg/consumer", "pkg/once"}},
 		"pkg/intake":                {May: []string{"pkg/event", "pkg/producer", "pkg/wire"}},
 		"pkg/translate":             {May: []string{"pkg/event", "pkg/producer", "pkg/consumer", "pkg/wire"}},
+		"pkg/translate/again":       {May: []string{"pkg/event", "pkg/producer", "pkg/consumer", "pkg/wire", "pkg/translate", "pkg/once"}},
 		"pkg/dispatch":              {May: []string{"pkg/event", "pkg/consumer", "pkg/wire", "pkg/bus", "pkg/once", "pkg/dispatch"}},
 		"pkg/schema":                {May: []string{"pkg/event", "pkg/schema"}},
 		"pkg/topic":                 {May: []string{"pkg/event", "pkg/wire"}},

@@ -510,3 +510,55 @@ func TestViews(t *testing.T) {
 		}
 	})
 }
+
+// What a delivery tells when it is translated again is noted as if it had told it at
+// once; nothing is told twice.
+func TestRetell(t *testing.T) {
+	each(t, func(t *testing.T, k *kit) {
+		t.Helper()
+		first, later := k.snap("1x"), k.snap("2y")
+		k.want(t, first, "facts")
+		k.want(t, later, "facts")
+		silent := k.snap("2y")
+		k.want(t, silent, "duplicate")
+		const fresh = "019cec13-177b-835c-af42-62fc597f21c7"
+		since := time.Now().Add(time.Hour) // after all that came
+		for _, c := range []struct {
+			name, id string
+			r        translate.Retold
+			want     bool
+		}{
+			{"a new fact", fresh, translate.Retold{Delivery: silent.ID, AsOf: since}, true},
+			{"the same again", fresh, translate.Retold{Delivery: silent.ID, AsOf: since}, false},
+			{"one that came live since", k.published[0].ID, translate.Retold{Delivery: silent.ID, AsOf: time.Now()}, false},
+			{"new content", k.published[0].ID, translate.Retold{Delivery: first.ID, Anew: true, AsOf: since}, true},
+		} {
+			text, err := c.r.Text()
+			if err != nil {
+				t.Fatal(err)
+			}
+			tx, err := k.db.BeginTx(t.Context(), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := translate.Retell(t.Context(), tx, c.id, text)
+			if err != nil || got != c.want {
+				t.Errorf("%s: %t, %v, want %t", c.name, got, err, c.want)
+			}
+			if err := tx.Commit(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for id, want := range map[string]string{first.ID: k.published[0].ID, later.ID: k.published[1].ID, silent.ID: fresh} {
+			var outcome, ids string
+			var n int
+			row := k.db.QueryRowContext(t.Context(), "SELECT outcome, facts, event_ids FROM translate_outcomes WHERE delivery_id = $1", id)
+			if err := row.Scan(&outcome, &n, &ids); err != nil || outcome != "facts" || n != 1 || ids != want {
+				t.Errorf("%s has %d facts %q, %v, want %s", outcome, n, ids, err, want)
+			}
+		}
+		if _, err := translate.Retell(t.Context(), k.db, fresh, "{"); err == nil {
+			t.Error("what is no note is taken for one")
+		}
+	})
+}
