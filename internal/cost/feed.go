@@ -1,0 +1,122 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/sr"
+
+	"github.com/eventspine/spine/pkg/event"
+	"github.com/eventspine/spine/pkg/money"
+	"github.com/eventspine/spine/pkg/wire"
+	"github.com/eventspine/spine/schemas/common"
+	"github.com/eventspine/spine/schemas/order"
+)
+
+// feed is a topic full of orders.
+type feed struct {
+	topic string
+	n     int
+	sum   int64 // of the numbers that the orders carry: the checksum at the sink
+}
+
+// load says what the orders of a feed are like.
+type load struct {
+	n          int
+	partitions int32
+	keys       int
+	types      int
+	key        func(i int) int // nil = i modulo keys
+}
+
+func (p *parts) feed(ctx context.Context, l load) (*feed, error) {
+	topic, err := p.topic(ctx, l.partitions)
+	if err != nil {
+		return nil, err
+	}
+	kinds := orders(max(l.types, 1))
+	if err := p.register(ctx, kinds); err != nil {
+		return nil, err
+	}
+	f := &feed{topic: topic, n: l.n}
+	codec := p.codec()
+	var batch []*kgo.Record
+	for i := range l.n {
+		key := i % max(l.keys, 1)
+		if l.key != nil {
+			key = l.key(i)
+		}
+		rec, err := record(ctx, codec, topic, kinds[i%len(kinds)], i, key)
+		if err != nil {
+			return nil, err
+		}
+		f.sum += int64(i)
+		if batch = append(batch, rec); len(batch) == 5000 || i == l.n-1 {
+			if err := p.producer.Publish(ctx, batch...); err != nil {
+				return nil, err
+			}
+			batch = batch[:0]
+		}
+	}
+	return f, nil
+}
+
+func (p *parts) register(ctx context.Context, kinds []kind) error {
+	for _, k := range kinds {
+		text := k.fact(order.PlacedV2{}).AvroSchema()
+		_, rest, _ := strings.Cut(text, `"name":"`)
+		name, _, _ := strings.Cut(rest, `"`)
+		if _, err := p.registry.CreateSchema(ctx, "spine.order."+name, sr.Schema{Schema: text, Type: sr.TypeAvro}); err != nil {
+			return fmt.Errorf("registering %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// began is the time of the first order: ids are ordered by time, as in operation.
+var began = time.Date(2026, 3, 14, 11, 20, 0, 0, time.UTC) //nolint:gochecknoglobals // a constant
+
+func record(ctx context.Context, codec *wire.Codec, topic string, k kind, i, key int) (*kgo.Record, error) {
+	entity := strconv.Itoa(key)
+	at := began.Add(time.Duration(i) * time.Millisecond)
+	e, fact, err := wire.Stamp(event.New{Fact: k.fact(placed(i, entity)), Entity: entity, Discriminator: strconv.Itoa(i), At: at}, wire.Cause{
+		Source: "shopify/uk", Origin: event.OriginWebhook, RecordedAt: at.Add(time.Second), Correlation: "order:shopify/uk:" + entity,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return codec.Encode(ctx, topic, e, fact)
+}
+
+// placed is an order of four lines, its number i.
+func placed(i int, entity string) order.PlacedV2 {
+	amount := func(units int64) money.Decimal { return money.FromUnits(units*10_000, 4) }
+	totals := common.Totals{
+		Merchandise: amount(100), Discount: amount(0), Shipping: amount(5), Tax: amount(20), Duties: amount(0), Tips: amount(0),
+		Fees: amount(0), GrandTotal: amount(125),
+	}
+	o := order.PlacedV2{
+		OrderRef:    common.Ref{System: "shopify", Instance: "uk", Object: "order", ID: entity},
+		OrderNumber: strconv.Itoa(i), PlacedAt: began, TimeZone: "Europe/London", SalesChannel: "web", Currency: "GBP", ShopCurrency: "GBP",
+		Customer:       order.PlacedV2Customer{Email: ptr("ada@example.com"), FirstName: ptr("Ada"), LastName: ptr("Byron"), Locale: ptr("en-GB"), IsGuest: true},
+		BillingAddress: &common.Address{Name: "Ada Byron", Line1: "12 St James's Square", City: "London", PostalCode: ptr("SW1Y 4JH"), CountryCode: "GB"},
+		Totals:         totals, ShopTotals: totals, PricesIncludeTax: true,
+		TaxCompleteness: order.PlacedV2TaxCompletenessFull, PaymentTerms: order.PlacedV2PaymentTerms{Method: ptr("card"), Status: order.PlacedV2PaymentStatusUnknown},
+		Extensions: map[string]string{"landing_site": "/"},
+	}
+	for line := range 4 {
+		id := strconv.Itoa(line + 1)
+		o.Lines = append(o.Lines, order.PlacedV2Line{
+			LineID: id, SKU: "SKU-000" + id, Name: "Article " + id, Quantity: amount(1), Unit: "C62", UnitPrice: money.FromUnits(25_000_000, 6),
+			DiscountAmount: amount(0), NetAmount: amount(25), TaxAmount: amount(5), RequiresShipping: true, StockTracked: true,
+			TaxLines: []common.TaxLine{{Code: "VAT", Rate: money.FromUnits(200_000, 6), TaxableAmount: amount(25), Amount: amount(5), IncludedInPrice: true}},
+		})
+	}
+	return o
+}
+
+func ptr(s string) *string { return &s }
