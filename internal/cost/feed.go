@@ -78,11 +78,11 @@ func (p *parts) register(ctx context.Context, kinds []kind) error {
 }
 
 // began is the time of the first order: ids are ordered by time, as in operation.
-var began = time.Date(2026, 3, 14, 11, 20, 0, 0, time.UTC) //nolint:gochecknoglobals // a constant
+func began() time.Time { return time.Date(2026, 3, 14, 11, 20, 0, 0, time.UTC) }
 
 func record(ctx context.Context, codec *wire.Codec, topic string, k kind, i, key int) (*kgo.Record, error) {
 	entity := strconv.Itoa(key)
-	at := began.Add(time.Duration(i) * time.Millisecond)
+	at := began().Add(time.Duration(i) * time.Millisecond)
 	e, fact, err := wire.Stamp(event.New{Fact: k.fact(placed(i, entity)), Entity: entity, Discriminator: strconv.Itoa(i), At: at}, wire.Cause{
 		Source: "shopify/uk", Origin: event.OriginWebhook, RecordedAt: at.Add(time.Second), Correlation: "order:shopify/uk:" + entity,
 	})
@@ -101,7 +101,7 @@ func placed(i int, entity string) order.PlacedV2 {
 	}
 	o := order.PlacedV2{
 		OrderRef:    common.Ref{System: "shopify", Instance: "uk", Object: "order", ID: entity},
-		OrderNumber: strconv.Itoa(i), PlacedAt: began, TimeZone: "Europe/London", SalesChannel: "web", Currency: "GBP", ShopCurrency: "GBP",
+		OrderNumber: strconv.Itoa(i), PlacedAt: began(), TimeZone: "Europe/London", SalesChannel: "web", Currency: "GBP", ShopCurrency: "GBP",
 		Customer:       order.PlacedV2Customer{Email: ptr("ada@example.com"), FirstName: ptr("Ada"), LastName: ptr("Byron"), Locale: ptr("en-GB"), IsGuest: true},
 		BillingAddress: &common.Address{Name: "Ada Byron", Line1: "12 St James's Square", City: "London", PostalCode: ptr("SW1Y 4JH"), CountryCode: "GB"},
 		Totals:         totals, ShopTotals: totals, PricesIncludeTax: true,

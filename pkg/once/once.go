@@ -11,6 +11,7 @@ import (
 
 	"github.com/eventspine/spine/pkg/once/database"
 	"github.com/eventspine/spine/pkg/once/journal"
+	"github.com/eventspine/spine/pkg/once/outgoing"
 	"github.com/eventspine/spine/pkg/once/record"
 	"github.com/eventspine/spine/pkg/once/replay"
 )
@@ -52,6 +53,9 @@ type Item struct {
 	Silent  bool         // what it asks of the outside is suppressed: a replay
 	Replay  int64        // id of the replay request, for Replay
 	Reached *replay.Step // for Replay: how far the replay has come with this item; nil = not further
+	// Unmarked leaves the inbox out: at least once. An offset that is done is refused
+	// all the same: below next_offset, waiting or dead.
+	Unmarked bool
 }
 
 // Result says what Do did.
@@ -65,21 +69,16 @@ const (
 )
 
 // OutgoingKind tells facts from dead-letter copies.
-type OutgoingKind string
+type OutgoingKind = outgoing.Kind
 
 // The kinds.
 const (
-	OutFact       OutgoingKind = "fact"
-	OutDeadLetter OutgoingKind = "dlq"
+	OutFact       = outgoing.Fact
+	OutDeadLetter = outgoing.DeadLetter
 )
 
-// Outgoing is a record on its way to Kafka. ID is set by the store and ordered per
-// partition of the input.
-type Outgoing struct {
-	ID   int64
-	Kind OutgoingKind
-	Record
-}
+// Outgoing is a record on its way to Kafka.
+type Outgoing = outgoing.Row
 
 // EffectState is where an effect stands.
 type EffectState = journal.State

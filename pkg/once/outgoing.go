@@ -2,61 +2,23 @@ package once
 
 import (
 	"context"
-	"fmt"
 	"time"
 
-	"github.com/eventspine/spine/pkg/once/database"
 	"github.com/eventspine/spine/pkg/once/journal"
-	"github.com/eventspine/spine/pkg/once/record"
+	"github.com/eventspine/spine/pkg/once/outgoing"
 )
 
 // Outgoing lists the partition's records on their way out, lowest first, so that
 // what a previous owner left precedes anything new. Promise: in order.
 func (o *Owner) Outgoing(ctx context.Context, limit int) ([]Outgoing, error) {
-	rows, err := o.s.db.SQL().QueryContext(ctx, `SELECT id, kind, topic, kafka_partition, record_time, record_key,
-		headers, record_value FROM spine_outgoing WHERE ownership = $1 ORDER BY id LIMIT $2`, o.id, limit)
-	if err != nil {
-		return nil, fmt.Errorf("reading outgoing rows: %w", database.Available(err))
-	}
-	defer rows.Close()
-	var list []Outgoing
-	for rows.Next() {
-		var out Outgoing
-		var at int64
-		var headers []byte
-		if err := rows.Scan(&out.ID, &out.Kind, &out.Topic, &out.Partition, &at, record.Column{Bytes: &out.Key}, &headers,
-			record.Column{Bytes: &out.Value}); err != nil {
-			return nil, fmt.Errorf("reading outgoing rows: %w", err)
-		}
-		if out.Headers, err = record.DecodeHeaders(headers); err != nil {
-			return nil, err
-		}
-		out.Timestamp = time.UnixMicro(at).UTC()
-		list = append(list, out)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("reading outgoing rows: %w", database.Available(err))
-	}
-	return list, nil
+	return outgoing.List(ctx, o.s.db.DB, o.id, limit)
 }
 
 // Remove removes outgoing rows after their acknowledgement, behind lock and epoch:
 // after a restore, an id may belong to another record.
 func (o *Owner) Remove(ctx context.Context, ids []int64) error {
 	return o.write(ctx, -1, func(ctx context.Context, t *transaction) error {
-		for rest := ids; len(rest) > 0; {
-			n := min(len(rest), maxInsert)
-			args := []any{o.id}
-			for _, id := range rest[:n] {
-				args = append(args, id)
-			}
-			if _, err := t.ExecContext(ctx, `DELETE FROM spine_outgoing WHERE ownership = $1 AND id IN (`+
-				placeholders(2, n)+`)`, args...); err != nil {
-				return fmt.Errorf("removing outgoing rows: %w", err)
-			}
-			rest = rest[n:]
-		}
-		return nil
+		return outgoing.Remove(ctx, t.Tx, o.id, ids)
 	})
 }
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/eventspine/spine/pkg/once/database"
+	"github.com/eventspine/spine/pkg/once/inbox"
 	"github.com/eventspine/spine/pkg/once/ownership"
 )
 
@@ -78,15 +79,23 @@ func (o *Owner) Held() map[string]struct{} { return maps.Clone(o.held) }
 // write runs fn in a transaction behind lock and epoch. offset is one whose row fn
 // wants to know about, below 0 = none.
 func (o *Owner) write(ctx context.Context, offset int64, fn func(context.Context, *transaction) error) error {
-	if lost := o.lost.Load(); lost != nil {
-		return *lost
-	}
-	err := o.s.db.Write(ctx, func(sctx context.Context, tx *sql.Tx) error {
-		t := &transaction{Tx: tx, o: o, now: time.Now()}
+	return o.within(ctx, o.s.db.Write, func(sctx context.Context, t *transaction) error {
 		if err := t.fence(sctx, offset); err != nil {
 			return err
 		}
 		return fn(sctx, t)
+	})
+}
+
+// within runs fn in a transaction of the session. The fence is fn's to ask for.
+func (o *Owner) within(ctx context.Context, write func(context.Context, func(context.Context, *sql.Tx) error) error,
+	fn func(context.Context, *transaction) error,
+) error {
+	if lost := o.lost.Load(); lost != nil {
+		return *lost
+	}
+	err := write(ctx, func(sctx context.Context, tx *sql.Tx) error {
+		return fn(sctx, &transaction{Tx: tx, o: o, now: time.Now()})
 	})
 	for _, end := range []error{ErrFenced, ErrOutcomeUnknown} {
 		if errors.Is(err, end) { // the session is over: only a fresh load knows what stands
@@ -96,17 +105,23 @@ func (o *Owner) write(ctx context.Context, offset int64, fn func(context.Context
 	return err
 }
 
-// fence is two statements, lock then read: the read has to see what was committed
-// while it waited for the lock. Promise: fenced.
+// fence takes lock and epoch and looks for the row at an offset.
 func (t *transaction) fence(ctx context.Context, offset int64) error {
+	return t.own(ctx, `COALESCE((SELECT w.state FROM spine_waiting w WHERE w.ownership = o.id AND w.kafka_offset = $2), '')`,
+		&t.row, offset)
+}
+
+// own is two statements, lock then read: the read has to see what was committed
+// while it waited for the lock. more is read along with it; its parameters are
+// numbered from 2. Promise: fenced.
+func (t *transaction) own(ctx context.Context, more string, into any, args ...any) error {
 	lock := database.Lock{Kind: "ownership", ID: t.o.id, Shared: true}
 	if err := t.o.s.db.Lock(ctx, t.Tx, lock); err != nil {
 		return fmt.Errorf("locking the ownership: %w", err)
 	}
 	var epoch int64
-	err := t.QueryRowContext(ctx, `SELECT o.epoch, o.next_offset, COALESCE((SELECT w.state FROM spine_waiting w
-		WHERE w.ownership = o.id AND w.kafka_offset = $1), '') FROM spine_ownership o WHERE o.id = $2`,
-		offset, t.o.id).Scan(&epoch, &t.next, &t.row)
+	err := t.QueryRowContext(ctx, `SELECT o.epoch, o.next_offset, `+more+` FROM spine_ownership o WHERE o.id = $1`,
+		append([]any{t.o.id}, args...)...).Scan(&epoch, &t.next, into)
 	if errors.Is(err, sql.ErrNoRows) || err == nil && epoch != t.o.epoch {
 		return ErrFenced
 	}
@@ -155,58 +170,63 @@ func (o *Owner) Do(ctx context.Context, item Item, fn func(context.Context, Tx) 
 // mark puts the event into the inbox, unless it is done. Waiting and dead rows count
 // as done for what comes from the topic.
 func (t *transaction) mark(ctx context.Context, item Item) (Result, error) {
+	done, err := t.stands(item)
+	switch {
+	case err != nil:
+		return 0, err
+	case done:
+		return DuplicateDelivery, nil
+	case item.Unmarked:
+		return Handled, nil
+	}
+	fresh, err := inbox.Mark(ctx, t.Tx, t.o.s.group, []inbox.Entry{t.entry(item)})
+	if err != nil {
+		return 0, err
+	}
+	return t.resultOf(ctx, item, fresh)
+}
+
+// stands says whether the offset of an item is done by what the store has read of it.
+func (t *transaction) stands(item Item) (bool, error) {
 	off := item.Record.Offset
 	switch item.Mode {
 	case Live:
-		if off < t.next || t.row != "" {
-			return DuplicateDelivery, nil
-		}
+		return off < t.next || t.row != "", nil
 	case Waiting:
-		if t.row != Wait { // dropped, or dead by now
-			return DuplicateDelivery, nil
-		}
+		return t.row != Wait, nil // dropped, or dead by now
 	case Replay:
 		if off >= t.next { // ahead of the live records it would handle them without their effects
-			return 0, fmt.Errorf("replaying offset %d: only what is below next_offset %d", off, t.next)
+			return false, fmt.Errorf("replaying offset %d: only what is below next_offset %d", off, t.next)
 		}
-		if t.row != "" { // left to redrive
-			return DuplicateDelivery, nil
-		}
-	default:
-		return 0, fmt.Errorf("handling a record: unknown mode %d", item.Mode)
+		return t.row != "", nil // left to redrive
 	}
-	res, err := t.ExecContext(ctx, `INSERT INTO spine_inbox (group_name, event_id, ownership, kafka_offset, handled_at)
-		VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING`, t.o.s.group, id(item.EventID), t.o.id, off, micros(t.now))
-	if err != nil {
-		return 0, fmt.Errorf("marking the event as handled: %w", err)
-	}
-	if n, err := res.RowsAffected(); err != nil || n == 1 {
-		return Handled, err
+	return false, fmt.Errorf("handling a record: unknown mode %d", item.Mode)
+}
+
+func (t *transaction) entry(item Item) inbox.Entry {
+	return inbox.Entry{EventID: id(item.EventID), Place: inbox.Place{Ownership: t.o.id, Offset: item.Record.Offset}}
+}
+
+// resultOf says whether an item is to be handled whose event is marked: fresh are the
+// ids that were not. Of two items with one event id the second is a duplicate.
+func (t *transaction) resultOf(ctx context.Context, item Item, fresh map[string]struct{}) (Result, error) {
+	e := t.entry(item)
+	if _, ok := fresh[e.EventID]; ok {
+		delete(fresh, e.EventID)
+		return Handled, nil
 	}
 	place, err := t.handledAt(ctx, item.EventID)
 	if err != nil {
 		return 0, err
 	}
-	if place == (inboxPlace{t.o.id, off}) && item.Mode != Waiting {
+	if place == e.Place && item.Mode != Waiting {
 		return DuplicateDelivery, nil
 	}
 	return DuplicateEvent, nil
 }
 
-type inboxPlace struct {
-	ownership int32
-	offset    int64
-}
-
-// handledAt is where the event was handled, zero if it was not.
-func (t *transaction) handledAt(ctx context.Context, eventID string) (inboxPlace, error) {
-	var p inboxPlace
-	err := t.QueryRowContext(ctx, `SELECT ownership, kafka_offset FROM spine_inbox
-		WHERE group_name = $1 AND event_id = $2`, t.o.s.group, id(eventID)).Scan(&p.ownership, &p.offset)
-	if err != nil && !errors.Is(err, sql.ErrNoRows) {
-		return p, fmt.Errorf("looking into the inbox: %w", err)
-	}
-	return p, nil
+func (t *transaction) handledAt(ctx context.Context, eventID string) (inbox.Place, error) {
+	return inbox.Find(ctx, t.Tx, t.o.s.group, id(eventID))
 }
 
 // Advance stores next_offset: everything below it is handled, waiting or dead

@@ -3,6 +3,7 @@ package once
 import (
 	"context"
 
+	"github.com/eventspine/spine/pkg/once/outgoing"
 	"github.com/eventspine/spine/pkg/once/replay"
 )
 
@@ -48,7 +49,7 @@ func (o *Owner) Bury(ctx context.Context, row Row, copies []Outgoing) error {
 		if err != nil || !stored {
 			return err
 		}
-		return t.insertOutgoing(ctx, copies)
+		return outgoing.Add(ctx, t.Tx, o.id, copies)
 	})
 }
 

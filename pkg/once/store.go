@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/eventspine/spine/pkg/once/database"
+	"github.com/eventspine/spine/pkg/once/inbox"
 	"github.com/eventspine/spine/pkg/once/journal"
 	"github.com/eventspine/spine/pkg/once/ownership"
 )
@@ -26,18 +27,8 @@ type Store struct {
 // not yet below next_offset. It answers how many. Promise: once.
 func (s *Store) Prune(ctx context.Context, before time.Time, limit int) (int, error) {
 	var n int64
-	err := s.db.Write(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		res, err := tx.ExecContext(ctx, `DELETE FROM spine_inbox WHERE group_name = $1 AND event_id IN (
-			SELECT i.event_id FROM spine_inbox i WHERE i.group_name = $1 AND i.handled_at < $2
-			AND NOT EXISTS (SELECT 1 FROM spine_waiting w JOIN spine_ownership o ON o.id = w.ownership
-				WHERE w.event_id = i.event_id AND o.group_name = i.group_name)
-			AND NOT EXISTS (SELECT 1 FROM spine_ownership o
-				WHERE o.id = i.ownership AND o.next_offset <= i.kafka_offset)
-			ORDER BY i.handled_at LIMIT $3)`, s.group, micros(before), limit)
-		if err != nil {
-			return err
-		}
-		n, err = res.RowsAffected()
+	err := s.db.Write(ctx, func(ctx context.Context, tx *sql.Tx) (err error) {
+		n, err = inbox.Prune(ctx, tx, s.group, before, limit)
 		return err
 	})
 	if err != nil {

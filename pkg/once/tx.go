@@ -5,12 +5,11 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/eventspine/spine/pkg/consumer"
 	"github.com/eventspine/spine/pkg/once/journal"
-	"github.com/eventspine/spine/pkg/once/record"
+	"github.com/eventspine/spine/pkg/once/outgoing"
 )
 
 // Tx is a handler's transaction: the SQL connection and what leaves with it. It ends
@@ -61,62 +60,24 @@ type transaction struct {
 
 // call runs a handler and stores what leaves with it.
 func (t *transaction) call(ctx, sctx context.Context, silent bool, fn func(context.Context, Tx) error) error {
+	out := &leaving{silent: silent}
+	if err := t.run(ctx, out, fn); err != nil {
+		return err
+	}
+	return t.leave(sctx, out)
+}
+
+// run runs a handler, whose SQL ends with it.
+func (t *transaction) run(ctx context.Context, out *leaving, fn func(context.Context, Tx) error) error {
 	g := t.o.s.db.Guard(t.Tx)
 	defer g.End()
-	out := &leaving{silent: silent}
-	if err := fn(ctx, Tx{DB: g, out: out}); err != nil {
+	return fn(ctx, Tx{DB: g, out: out})
+}
+
+// leave stores what leaves with the transaction.
+func (t *transaction) leave(ctx context.Context, out *leaving) error {
+	if err := outgoing.Add(ctx, t.Tx, t.o.id, out.records); err != nil {
 		return err
 	}
-	if err := t.insertOutgoing(sctx, out.records); err != nil {
-		return err
-	}
-	return journal.Add(sctx, t.Tx, t.o.s.group, t.o.id, out.effects)
-}
-
-// maxInsert bounds the rows of one INSERT: SQLite takes 32,766 parameters.
-const maxInsert = 1000
-
-func (t *transaction) insertOutgoing(ctx context.Context, records []Outgoing) error {
-	rows := make([][]any, len(records))
-	for i, r := range records {
-		rows[i] = []any{
-			t.o.id, string(r.Kind), micros(t.now), r.Topic, r.Partition, r.Timestamp.UnixMicro(),
-			record.Blob(r.Key), record.EncodeHeaders(r.Headers), record.Blob(r.Value),
-		}
-	}
-	return t.insert(ctx, "outgoing rows", `INSERT INTO spine_outgoing (ownership, kind, created_at, topic,
-		kafka_partition, record_time, record_key, headers, record_value) VALUES `, rows)
-}
-
-func (t *transaction) insert(ctx context.Context, what, into string, rows [][]any) error {
-	for len(rows) > 0 {
-		n := min(len(rows), maxInsert)
-		var q strings.Builder
-		q.WriteString(into)
-		var args []any
-		for i, row := range rows[:n] {
-			if i > 0 {
-				q.WriteByte(',')
-			}
-			q.WriteString("(" + placeholders(len(args)+1, len(row)) + ")")
-			args = append(args, row...)
-		}
-		if _, err := t.ExecContext(ctx, q.String(), args...); err != nil {
-			return fmt.Errorf("storing %s: %w", what, err)
-		}
-		rows = rows[n:]
-	}
-	return nil
-}
-
-// placeholders is "$from,…" for n parameters.
-func placeholders(from, n int) string {
-	var b strings.Builder
-	for i := range n {
-		if i > 0 {
-			b.WriteByte(',')
-		}
-		fmt.Fprintf(&b, "$%d", from+i)
-	}
-	return b.String()
+	return journal.Add(ctx, t.Tx, t.o.s.group, t.o.id, out.effects)
 }

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/eventspine/spine/pkg/once/database"
+	"github.com/eventspine/spine/pkg/once/inbox"
+	"github.com/eventspine/spine/pkg/once/outgoing"
 	"github.com/eventspine/spine/pkg/once/record"
 )
 
@@ -52,7 +54,7 @@ func (o *Owner) Spill(ctx context.Context, head Row, successors []Row, copies []
 		if err := t.promote(ctx, head.Record.Key); err != nil || !stored {
 			return err
 		}
-		return t.insertOutgoing(ctx, copies)
+		return outgoing.Add(ctx, t.Tx, o.id, copies)
 	})
 }
 
@@ -66,7 +68,7 @@ func (o *Owner) Append(ctx context.Context, rec Record, eventID string) error {
 		if err := t.lockKey(ctx, rec.Key); err != nil {
 			return err
 		}
-		if place, err := t.handledAt(ctx, eventID); err != nil || place.ownership != 0 {
+		if place, err := t.handledAt(ctx, eventID); err != nil || place.Ownership != 0 {
 			return err
 		}
 		row := Row{State: Wait, Holds: true, EventID: eventID, Record: rec}
@@ -97,7 +99,7 @@ func (t *transaction) insertRow(ctx context.Context, r Row, next int64) (bool, e
 		return false, nil
 	}
 	place, err := t.handledAt(ctx, r.EventID)
-	if err != nil || place == (inboxPlace{t.o.id, r.Record.Offset}) {
+	if err != nil || place == (inbox.Place{Ownership: t.o.id, Offset: r.Record.Offset}) {
 		return false, err
 	}
 	var hash any
@@ -106,7 +108,7 @@ func (t *transaction) insertRow(ctx context.Context, r Row, next int64) (bool, e
 	}
 	res, err := t.ExecContext(ctx, `INSERT INTO spine_waiting (ownership, kafka_offset, state, event_id, key_hash,
 		next_at, attempts, first_failed, last_failed, class, reason, bytes, record_time, record_key, headers,
-		record_value, silent) VALUES (`+placeholders(1, 17)+`) ON CONFLICT DO NOTHING`,
+		record_value, silent) VALUES (`+database.Placeholders(1, 17)+`) ON CONFLICT DO NOTHING`,
 		t.o.id, r.Record.Offset, string(r.State), id(r.EventID), hash,
 		next, r.Attempts, micros(r.FirstFailed), micros(r.LastFailed), text(r.Class), text(r.Reason),
 		size(r.Record), r.Record.Timestamp.UnixMicro(), record.Blob(r.Record.Key), record.EncodeHeaders(r.Record.Headers),

@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -185,8 +186,8 @@ func (db *DB) Ping(ctx context.Context) error {
 // ErrOutcomeUnknown.
 func (db *DB) Write(ctx context.Context, fn func(context.Context, *sql.Tx) error) error {
 	for n := 1; ; n++ {
-		err := db.runner.run(ctx, fn)
-		if err == nil || !serialization(err) || errors.Is(err, ErrOutcomeUnknown) {
+		err := db.WriteOnce(ctx, fn)
+		if err == nil || !Serialization(err) || errors.Is(err, ErrOutcomeUnknown) {
 			return err
 		}
 		if n == maxRetries {
@@ -200,6 +201,11 @@ func (db *DB) Write(ctx context.Context, fn func(context.Context, *sql.Tx) error
 		case <-pause.C:
 		}
 	}
+}
+
+// WriteOnce is Write without a second try after a deadlock.
+func (db *DB) WriteOnce(ctx context.Context, fn func(context.Context, *sql.Tx) error) error {
+	return db.runner.run(ctx, fn)
 }
 
 // Lock takes the lock number id of a kind until the transaction ends, exclusively or
@@ -222,6 +228,18 @@ type Lock struct {
 	Kind   string
 	ID     int32
 	Shared bool
+}
+
+// Placeholders is "$from,…" for n parameters.
+func Placeholders(from, n int) string {
+	b := make([]byte, 0, 4*n)
+	for i := range n {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = strconv.AppendInt(append(b, '$'), int64(from+i), 10)
+	}
+	return string(b)
 }
 
 // class keeps the locks of two kinds, and of two schemas of one database, apart.

@@ -36,9 +36,9 @@ const (
 
 const errClosed = Error("it is closed")
 
-// serialization says that the database chose this transaction as a victim: 40001
+// Serialization says that the database chose this transaction as a victim: 40001
 // serialization_failure, 40P01 deadlock_detected.
-func serialization(err error) bool {
+func Serialization(err error) bool {
 	var pg *pgconn.PgError
 	return errors.As(err, &pg) && (pg.Code == "40001" || pg.Code == "40P01")
 }

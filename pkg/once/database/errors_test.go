@@ -41,7 +41,7 @@ func TestClasses(t *testing.T) {
 		if got := errors.Is(Available(c.err), ErrUnavailable); got != c.away {
 			t.Errorf("%s: away = %v, want %v", name, got, c.away)
 		}
-		if got := serialization(c.err); got != c.serialization {
+		if got := Serialization(c.err); got != c.serialization {
 			t.Errorf("%s: serialization = %v, want %v", name, got, c.serialization)
 		}
 		if got := rolledBack(c.err); got != c.rolledBack {
