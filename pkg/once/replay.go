@@ -23,7 +23,9 @@ func (o *Owner) MoveReplay(ctx context.Context, id int64, s replay.Step) error {
 // ReleaseReplay makes the next records of a replay that publishes outgoing ones.
 func (o *Owner) ReleaseReplay(ctx context.Context, p replay.Part, limit int) (n int, err error) {
 	err = o.write(ctx, -1, func(ctx context.Context, t *transaction) error {
-		n, err = replay.Release(ctx, t.Tx, o.id, p, limit)
+		g := o.s.db.Guard(t.Tx)
+		defer g.End()
+		n, err = replay.Release(ctx, t.Tx, o.id, p, replay.Batch{Limit: limit, Consent: o.s.consent, DB: g})
 		return err
 	})
 	return n, err

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/eventspine/spine/pkg/consumer"
 	"github.com/eventspine/spine/pkg/once"
 	"github.com/eventspine/spine/pkg/once/record"
 	"github.com/eventspine/spine/pkg/once/replay"
@@ -285,6 +286,62 @@ func TestReplay_publishes(t *testing.T) {
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			k.Errorf("outgoing: %s", diff)
+		}
+	})
+}
+
+// The group is asked before a record leaves, in that transaction: what it refuses is
+// dropped, what it writes is committed with what leaves, once.
+func TestReplay_publishesWithConsent(t *testing.T) {
+	t.Parallel()
+	onBothReplaying(t, func(k *replaying) {
+		var asked []string
+		fails := true
+		k.store = k.store.WithConsent(func(ctx context.Context, db consumer.DB, note string) (bool, error) {
+			asked = append(asked, note)
+			_, err := db.ExecContext(ctx, `INSERT INTO spine_goose (version_id, is_applied) VALUES (-1, TRUE)`)
+			if note == "c" && fails {
+				err = errors.New("not now")
+			}
+			return note != "b", err
+		})
+		o := k.own()
+		var outs []replay.Out
+		for n, note := range []string{"a", "b", "", "c", "b"} {
+			r := item(int64(n)).Record
+			r.Topic, r.Partition, r.Key = "facts", -1, []byte(note)
+			outs = append(outs, replay.Out{Topic: "orders", Record: r, Note: note})
+		}
+		id, err := replay.AskPublish(k.ctx(), k.db.DB, "group", outs)
+		k.ok(err)
+		for _, want := range []int{3, 0, 2} {
+			part, _, err := o.NextReplay(k.ctx())
+			k.ok(err)
+			n, err := o.ReleaseReplay(k.ctx(), part, 3)
+			if n != want || (err != nil) != (want == 0) {
+				k.Fatalf("let out %d, want %d: %v", n, want, err)
+			}
+			fails = want != 0 && fails
+		}
+		if p := k.replayPart(id); p.Result != replay.Done || p.Counts.Handled != 3 || p.Counts.Duplicate != 2 {
+			k.Errorf("at its end: %+v", p)
+		}
+		if diff := cmp.Diff([]string{"a", "b", "c", "c", "b"}, asked); diff != "" {
+			k.Errorf("asked (-want +got):\n%s", diff)
+		}
+		outgoing, err := o.Outgoing(k.ctx(), 10)
+		k.ok(err)
+		var keys []string
+		for _, x := range outgoing {
+			keys = append(keys, string(x.Key))
+		}
+		if diff := cmp.Diff([]string{"a", "", "c"}, keys); diff != "" {
+			k.Errorf("outgoing (-want +got):\n%s", diff)
+		}
+		var rows int
+		k.ok(k.db.SQL().QueryRowContext(k.ctx(), `SELECT COUNT(*) FROM spine_goose WHERE version_id = -1`).Scan(&rows))
+		if rows != 4 {
+			k.Errorf("%d rows of what was asked and committed, want 4", rows)
 		}
 	})
 }

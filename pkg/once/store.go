@@ -13,13 +13,21 @@ import (
 	"github.com/eventspine/spine/pkg/once/inbox"
 	"github.com/eventspine/spine/pkg/once/journal"
 	"github.com/eventspine/spine/pkg/once/ownership"
+	"github.com/eventspine/spine/pkg/once/replay"
 )
 
 // Store is the part of a database that belongs to one group. What it reads may be
 // read beside a running process.
 type Store struct {
-	db    *DB
-	group string
+	db      *DB
+	group   string
+	consent replay.Consent // of the group, to what its owners let out on request
+}
+
+// WithConsent is the store of a group that is asked before its owners let out what
+// they are asked to publish.
+func (s *Store) WithConsent(c replay.Consent) *Store {
+	return &Store{db: s.db, group: s.group, consent: c}
 }
 
 // Prune removes at most limit inbox rows of events handled before a time: by the

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/eventspine/spine/pkg/consumer"
 	"github.com/eventspine/spine/pkg/once/database"
 	"github.com/eventspine/spine/pkg/once/record"
 )
@@ -15,7 +16,12 @@ type Out struct {
 	Topic     string // of the input
 	Partition int32  // of the input
 	Record    record.Record
+	Note      string // what the group's Consent is told; "" = it is not asked
 }
+
+// Consent says, in the owner's transaction, whether a record with that note still is
+// to be let out; what it writes is committed with that.
+type Consent func(ctx context.Context, db consumer.DB, note string) (bool, error)
 
 // place is a partition of the input.
 type place struct {
@@ -46,8 +52,8 @@ func AskPublish(ctx context.Context, db *database.DB, group string, outs []Out) 
 			}
 			counts[p]++
 			if _, err := tx.ExecContext(ctx, `INSERT INTO spine_replay_records (replay, ownership, topic, kafka_partition,
-				record_key, headers, record_value) VALUES ($1, $2, $3, $4, $5, $6, $7)`, id, owners[p], out.Record.Topic,
-				out.Record.Partition, record.Blob(out.Record.Key), record.EncodeHeaders(out.Record.Headers), record.Blob(out.Record.Value)); err != nil {
+				record_key, headers, record_value, note) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`, id, owners[p], out.Record.Topic,
+				out.Record.Partition, record.Blob(out.Record.Key), record.EncodeHeaders(out.Record.Headers), record.Blob(out.Record.Value), out.Note); err != nil {
 				return err
 			}
 		}
@@ -64,29 +70,85 @@ func AskPublish(ctx context.Context, db *database.DB, group string, outs []Out) 
 	return id, nil
 }
 
+// Batch says how many records are let out, and who is asked before.
+type Batch struct {
+	Limit   int
+	Consent Consent     // nil = nobody
+	DB      consumer.DB // for it
+}
+
 // Release moves the next records of a part to what is outgoing, in a transaction of
-// the owner, and answers how many.
-func Release(ctx context.Context, tx *sql.Tx, ownership int32, p Part, limit int) (int, error) {
-	const chosen = `(SELECT x.id FROM spine_replay_records x WHERE x.replay = $1 AND x.ownership = $2 ORDER BY x.id LIMIT $3)`
+// the owner, and answers how many are dealt with. One without consent is dropped, and
+// counted as a duplicate.
+func Release(ctx context.Context, tx *sql.Tx, ownership int32, p Part, b Batch) (int, error) {
 	if err := Check(ctx, tx, ownership, p.ID); err != nil {
 		return 0, err
 	}
-	if _, err := tx.ExecContext(ctx, `INSERT INTO spine_outgoing (ownership, kind, created_at, topic, kafka_partition,
-		record_time, record_key, headers, record_value) SELECT ownership, 'fact', CAST($4 AS BIGINT), topic, kafka_partition, 0, record_key,
-		headers, record_value FROM spine_replay_records WHERE id IN `+chosen+` ORDER BY id`, p.ID, ownership, limit, time.Now().UnixMicro()); err != nil {
-		return 0, fmt.Errorf("letting out records of replay %d: %w", p.ID, err)
-	}
-	res, err := tx.ExecContext(ctx, `DELETE FROM spine_replay_records WHERE id IN `+chosen, p.ID, ownership, limit)
+	n, dropped, err := release(ctx, tx, ownership, p.ID, b)
 	if err != nil {
 		return 0, fmt.Errorf("letting out records of replay %d: %w", p.ID, err)
 	}
-	n, err := res.RowsAffected()
-	if err != nil {
-		return 0, err
-	}
-	step := Step{Cursor: p.Cursor + n, Counts: Counts{Handled: p.Cursor + n}}
+	step := p.Step
+	step.Cursor += int64(n)
+	step.Counts.Duplicate += int64(dropped)
+	step.Counts.Handled = step.Cursor - step.Counts.Duplicate
 	if n == 0 { // nothing is left, whatever the count says
 		step.Cursor = p.Until
 	}
-	return int(n), Move(ctx, tx, ownership, p.ID, step)
+	return n, Move(ctx, tx, ownership, p.ID, step)
+}
+
+func release(ctx context.Context, tx *sql.Tx, ownership int32, id int64, b Batch) (n, dropped int, err error) {
+	list, err := notes(ctx, tx, ownership, id, b.Limit)
+	if err != nil || len(list) == 0 {
+		return 0, 0, err
+	}
+	for _, x := range list {
+		leaves := true
+		if x.text != "" && b.Consent != nil {
+			if leaves, err = b.Consent(ctx, b.DB, x.text); err != nil {
+				return 0, 0, err
+			}
+		}
+		if leaves {
+			continue
+		}
+		dropped++
+		if _, err := tx.ExecContext(ctx, `DELETE FROM spine_replay_records WHERE id = $1`, x.record); err != nil {
+			return 0, 0, err
+		}
+	}
+	const chosen = ` FROM spine_replay_records WHERE replay = $1 AND ownership = $2 AND id <= $3`
+	last := list[len(list)-1].record
+	if _, err := tx.ExecContext(ctx, `INSERT INTO spine_outgoing (ownership, kind, created_at, topic, kafka_partition,
+		record_time, record_key, headers, record_value) SELECT ownership, 'fact', CAST($4 AS BIGINT), topic, kafka_partition, 0, record_key,
+		headers, record_value`+chosen+` ORDER BY id`, id, ownership, last, time.Now().UnixMicro()); err != nil {
+		return 0, 0, err
+	}
+	_, err = tx.ExecContext(ctx, `DELETE`+chosen, id, ownership, last)
+	return len(list), dropped, err
+}
+
+// note is what stands beside a record.
+type note struct {
+	record int64
+	text   string
+}
+
+func notes(ctx context.Context, tx *sql.Tx, ownership int32, id int64, limit int) ([]note, error) {
+	rows, err := tx.QueryContext(ctx, `SELECT id, note FROM spine_replay_records WHERE replay = $1 AND ownership = $2
+		ORDER BY id LIMIT $3`, id, ownership, limit)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var list []note
+	for rows.Next() {
+		var n note
+		if err := rows.Scan(&n.record, &n.text); err != nil {
+			return nil, err
+		}
+		list = append(list, n)
+	}
+	return list, rows.Err()
 }
