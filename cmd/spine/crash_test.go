@@ -35,7 +35,7 @@ func TestCrash(t *testing.T) {
 	eventually(t, 60*time.Second, "starting", b.allReady)
 
 	calls := b.day(seed, 10*kills)
-	word := theWord(t, calls)
+	word := theWord(t, slices.Values(calls))
 	report := b.sendWhileKilling(calls, kills)
 	if report.Failed > 0 || len(report.Unexpected) > 0 {
 		t.Errorf("%d calls were never answered; unexpected answers: %s", report.Failed, strings.Join(report.Unexpected, "\n"))
@@ -49,6 +49,7 @@ func TestCrash(t *testing.T) {
 	l := openLedger(t, b.place, report.Accepted)
 	l.check(word)
 	l.checkGroups()
+	l.verdict()
 	t.Logf("%d kills; %s", b.killed, l.tally())
 	for _, p := range b.processes {
 		p.stop(t)

@@ -82,7 +82,7 @@ func (l *ledger) marks() {
 		slices.Sort(want)
 		got := l.ours(l.rows(`SELECT event_id, fact FROM ` + g.Name + `_effects ORDER BY event_id`))
 		if diff := cmp.Diff(want, got); diff != "" {
-			l.t.Errorf("events in the stream and marks in the tables of %s differ (-stream +tables):\n%s", g.Name, diff)
+			l.findf("events in the stream and marks in the tables of %s differ (-stream +tables):\n%s", g.Name, diff)
 		}
 	}
 }
@@ -111,10 +111,10 @@ func (l *ledger) inventory() {
 		ON r.sku = v.sku AND r.warehouse = v.warehouse
 		WHERE v.reserved <> COALESCE(r.open, 0) OR v.reserved > v.on_hand`)
 	if len(wrong) > 0 {
-		l.t.Errorf("levels that differ from their reservations (sku|warehouse|on hand|reserved|reservations): %v", wrong)
+		l.findf("levels that differ from their reservations (sku|warehouse|on hand|reserved|reservations): %v", wrong)
 	}
 	if n := l.number(`SELECT COUNT(*) FROM inventory_reservations`); n == 0 {
-		l.t.Error("nothing was reserved: the day proves nothing")
+		l.findf("nothing was reserved: the day proves nothing")
 	}
 }
 
@@ -128,7 +128,7 @@ func (l *ledger) sameKeys(fact string, want []string, facts []happened) {
 	slices.Sort(got)
 	slices.Sort(want)
 	if diff := cmp.Diff(want, got); diff != "" {
-		l.t.Errorf("%s (-tables +stream):\n%s", fact, diff)
+		l.findf("%s (-tables +stream):\n%s", fact, diff)
 	}
 }
 
@@ -153,7 +153,7 @@ func (l *ledger) invoicing() {
 	}
 	slices.Sort(got)
 	if diff := cmp.Diff(want, got); diff != "" {
-		l.t.Errorf("orders and invoices (-stream +tables):\n%s", diff)
+		l.findf("orders and invoices (-stream +tables):\n%s", diff)
 	}
 	for _, series := range []string{"invoices", "credit_notes"} {
 		name := map[string]string{"invoices": "INV", "credit_notes": "CN"}[series]
@@ -162,7 +162,7 @@ func (l *ledger) invoicing() {
 			WHERE c.series = $1 GROUP BY c.legal_entity, c.last_number`, name) {
 			part := strings.Split(row, "|")
 			if part[1] != part[2] || part[3] != "1" || part[4] != part[1] {
-				l.t.Errorf("%s have gaps (entity|counter|documents|first|last): %s", series, row)
+				l.findf("%s have gaps (entity|counter|documents|first|last): %s", series, row)
 			}
 		}
 	}
@@ -176,7 +176,7 @@ func (l *ledger) invoicing() {
 	slices.Sort(numbers)
 	kept := second(l.mine(l.rows(`SELECT order_key, number FROM invoicing_credit_notes`)))
 	if diff := cmp.Diff(kept, numbers); diff != "" {
-		l.t.Errorf("credit notes (-tables +stream):\n%s", diff)
+		l.findf("credit notes (-tables +stream):\n%s", diff)
 	}
 }
 
@@ -185,11 +185,11 @@ func (l *ledger) invoicing() {
 func (l *ledger) notifications() {
 	l.t.Helper()
 	if open := l.mine(l.rows(`SELECT order_key, message, status FROM notifications_messages WHERE status NOT IN ('SENT', 'NO_RECIPIENT', 'TEST', 'NOTHING')`)); len(open) > 0 {
-		l.t.Errorf("messages that have not come to their end: %v", open)
+		l.findf("messages that have not come to their end: %v", open)
 	}
 	want := second(l.mine(l.rows(`SELECT order_key, message FROM notifications_messages WHERE status = 'SENT'`)))
 	if len(want) == 0 {
-		l.t.Error("no mail was sent: the day proves nothing")
+		l.findf("no mail was sent: the day proves nothing")
 	}
 	files, err := filepath.Glob(filepath.Join(l.place.data(), "mail", "*.eml"))
 	if err != nil {
@@ -199,7 +199,7 @@ func (l *ledger) notifications() {
 	for _, f := range files {
 		mails = append(mails, strings.TrimSuffix(filepath.Base(f), ".eml"))
 		if info, err := os.Stat(f); err != nil || info.Size() == 0 {
-			l.t.Errorf("mail %s: empty or gone (%v)", f, err)
+			l.findf("mail %s: empty or gone (%v)", f, err)
 		}
 	}
 	facts := []string{}
@@ -213,7 +213,7 @@ func (l *ledger) notifications() {
 	}
 	for _, e := range effects {
 		if e.State != once.EffectDone {
-			l.t.Errorf("effect %s is %s", e.Key, e.State)
+			l.findf("effect %s is %s", e.Key, e.State)
 		}
 		done = append(done, e.Key)
 	}
@@ -221,7 +221,7 @@ func (l *ledger) notifications() {
 		got = slices.DeleteFunc(got, l.foreignMessage)
 		slices.Sort(got)
 		if diff := cmp.Diff(want, got); diff != "" {
-			l.t.Errorf("messages that were sent and %s (-messages +%s):\n%s", what, what, diff)
+			l.findf("messages that were sent and %s (-messages +%s):\n%s", what, what, diff)
 		}
 	}
 }
@@ -272,7 +272,7 @@ func (l *ledger) analytics() {
 			}
 		}
 		if want, err := net.Units(4); err != nil || sold[f.Key] != want {
-			l.t.Errorf("revenue of %s: %d, want %d in 10⁻⁴ (%v)", f.Key, sold[f.Key], want, err)
+			l.findf("revenue of %s: %d, want %d in 10⁻⁴ (%v)", f.Key, sold[f.Key], want, err)
 		}
 	}
 	again := l.analyticsAgain()
@@ -288,7 +288,7 @@ func (l *ledger) analytics() {
 			slices.Sort(rows)
 		}
 		if diff := cmp.Diff(want, got, boolsAlike()); diff != "" {
-			l.t.Errorf("%s: (-a run over the stream +what stands):\n%s", q, diff)
+			l.findf("%s: (-a run over the stream +what stands):\n%s", q, diff)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
 	"strconv"
@@ -18,7 +19,6 @@ import (
 	"github.com/eventspine/spine/pkg/app/tap"
 	"github.com/eventspine/spine/pkg/consumer"
 	"github.com/eventspine/spine/pkg/event"
-	"github.com/eventspine/spine/pkg/intake"
 	"github.com/eventspine/spine/pkg/once"
 	"github.com/eventspine/spine/pkg/producer"
 	"github.com/eventspine/spine/pkg/topic"
@@ -65,6 +65,20 @@ type ledger struct {
 	stock     books.Stock
 	facts     []happened // of our instances, in order per partition, once per id
 	delivered [][sha256.Size]byte
+	findings  []string // what is wrong
+}
+
+// findf notes something that is wrong.
+func (l *ledger) findf(format string, args ...any) {
+	l.findings = append(l.findings, fmt.Sprintf(format, args...))
+}
+
+// verdict fails the test where something is wrong.
+func (l *ledger) verdict() {
+	l.t.Helper()
+	for _, f := range l.findings {
+		l.t.Error(f)
+	}
 }
 
 // openLedger collects it all. accepted are the deliveries that were answered 2xx.
@@ -88,7 +102,7 @@ func openLedger(t *testing.T, p *place, accepted map[string]string) *ledger {
 		t.Fatal(err)
 	}
 	l.stock.Accepted, l.stock.Spooled = accepted, map[string]bool{}
-	spooled, err := intake.Spooled(t.Context(), p.data()+"/spool.db")
+	spooled, err := p.spooled(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -188,10 +202,10 @@ type word struct {
 }
 
 // theWord reads the calls that a correct intake accepts.
-func theWord(t *testing.T, calls []producer.Call) word {
+func theWord(t *testing.T, calls iter.Seq[producer.Call]) word {
 	t.Helper()
 	w := word{facts: map[string][]string{}, bodies: map[[sha256.Size]byte]bool{}}
-	for _, c := range calls {
+	for c := range calls {
 		if c.Expect != 200 {
 			continue
 		}
@@ -248,27 +262,27 @@ func (l *ledger) check(w word) {
 	l.t.Helper()
 	r := books.Balance(l.stock)
 	if !r.Balanced {
-		l.t.Errorf("the books do not balance: %+v\n%s", r.Totals, strings.Join(r.Findings, "\n"))
+		l.findf("the books do not balance: %+v\n%s", r.Totals, strings.Join(r.Findings, "\n"))
 	}
 	dead := 0
 	for _, d := range r.Deliveries {
 		dead += d.Dead
 		if d.Pending > 0 || d.Missing > 0 {
-			l.t.Errorf("deliveries of %s/%s: %+v", d.System, d.Instance, d)
+			l.findf("deliveries of %s/%s: %+v", d.System, d.Instance, d)
 		}
 	}
 	if dead < w.broken {
-		l.t.Errorf("%d deliveries are dead letters, want those that cannot be translated: %d or more (unanswered ones may stand twice)", dead, w.broken)
+		l.findf("%d deliveries are dead letters, want those that cannot be translated: %d or more (unanswered ones may stand twice)", dead, w.broken)
 	}
 	for _, row := range r.Rows {
 		if row.Handled != row.InStream || row.Parked+row.Dead+row.Pending > 0 {
-			l.t.Errorf("%s of %s: %+v, want all handled", row.Fact, row.Group, row)
+			l.findf("%s of %s: %+v, want all handled", row.Fact, row.Group, row)
 		}
 	}
 	l.saidFacts(w)
 	for _, body := range l.delivered {
 		if !w.bodies[body] {
-			l.t.Error("phantom: a delivery is in Kafka whose body was never sent")
+			l.findf("phantom: a delivery is in Kafka whose body was never sent")
 		}
 	}
 }
@@ -290,34 +304,36 @@ func (l *ledger) saidFacts(w word) {
 	for fact, list := range got {
 		slices.Sort(list)
 		if uniq := slices.Compact(slices.Clone(list)); len(uniq) != len(list) {
-			l.t.Errorf("doubled: %d facts %s about %d things", len(list), fact, len(uniq))
+			l.findf("doubled: %d facts %s about %d things", len(list), fact, len(uniq))
 		}
 	}
 	for _, fact := range slices.Sorted(maps.Keys(w.facts)) {
 		missing, phantom := differences(w.facts[fact], got[fact])
 		if len(missing)+len(phantom) > 0 {
-			l.t.Errorf("%s: lost %v, phantom %v", fact, missing, phantom)
+			l.findf("%s: lost %v, phantom %v", fact, missing, phantom)
 		}
 		delete(got, fact)
 	}
 	for fact, list := range got {
-		l.t.Errorf("phantom: facts %s: %v", fact, list)
+		l.findf("phantom: facts %s: %v", fact, list)
 	}
 }
 
-// differences are what only one of two sets has.
+// differences are what only one of two sets has, at most 20 of each.
 func differences(want, got []string) (missing, more []string) {
-	for _, v := range want {
-		if !slices.Contains(got, v) {
-			missing = append(missing, v)
+	only := func(a, b []string) (list []string) {
+		have := make(map[string]bool, len(b))
+		for _, v := range b {
+			have[v] = true
 		}
-	}
-	for _, v := range got {
-		if !slices.Contains(want, v) {
-			more = append(more, v)
+		for _, v := range a {
+			if !have[v] && len(list) < 20 {
+				list = append(list, v)
+			}
 		}
+		return list
 	}
-	return missing, more
+	return only(want, got), only(got, want)
 }
 
 // rows asks the database; each row is its columns, joined by "|".

@@ -35,14 +35,15 @@ import (
 type place struct {
 	dir      string
 	shops    []producer.Shop
-	brokers  string // host:port,…
-	registry string // URL
-	database string // URL
-	kafka    string // address of the embedded broker, where there is one
-	intake   string // address of the webhooks
-	ops      string // address of health and metrics
-	groups   string // YAML of groups; "" = defaults
-	maxBody  string // "" = default
+	brokers  string   // host:port,…
+	registry string   // URL
+	database string   // URL
+	kafka    string   // address of the embedded broker, where there is one
+	intake   string   // address of the webhooks
+	ops      string   // address of health and metrics
+	groups   string   // YAML of groups; "" = defaults
+	maxBody  string   // "" = default
+	spools   []string // files; none = the one in the data folder
 }
 
 // fleetOfMain is what main runs; each call makes new groups, as each process does.
@@ -275,7 +276,7 @@ func (p *place) settle(t *testing.T, within time.Duration) {
 	t.Helper()
 	quiet := 0
 	eventually(t, within, "settling", func(ctx context.Context) error {
-		spooled, err := intake.Spooled(ctx, filepath.Join(p.data(), "spool.db"))
+		spooled, err := p.spooled(ctx)
 		if err != nil {
 			return err
 		}
@@ -301,6 +302,22 @@ func (p *place) settle(t *testing.T, within time.Duration) {
 		}
 		return nil
 	})
+}
+
+// spooled are the deliveries that wait in the spools.
+func (p *place) spooled(ctx context.Context) (ids []string, err error) {
+	files := p.spools
+	if files == nil {
+		files = []string{filepath.Join(p.data(), "spool.db")}
+	}
+	for _, f := range files {
+		some, err := intake.Spooled(ctx, f)
+		if err != nil {
+			return nil, err
+		}
+		ids = append(ids, some...)
+	}
+	return ids, nil
 }
 
 // store opens the database beside the running processes.

@@ -42,12 +42,19 @@ func (p *process) start(t *testing.T, dir string) {
 			}
 		})
 	}
+	if err := p.spawn(exe, dir); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// spawn begins a life of a binary.
+func (p *process) spawn(exe, dir string) error {
 	p.cmd = exec.Command(exe, p.args...)
 	p.cmd.Args[0] = "spine" // called so, the test binary is spine
 	p.cmd.Dir, p.cmd.Stderr = dir, p.log
 	p.cmd.Env = append(os.Environ(), "SPINE_CONFIG=") // the command line says it all
 	if err := p.cmd.Start(); err != nil {
-		t.Fatalf("starting %s: %v", p.name, err)
+		return fmt.Errorf("starting %s: %w", p.name, err)
 	}
 	cmd, ended := p.cmd, make(chan struct{})
 	p.ended = ended
@@ -55,6 +62,7 @@ func (p *process) start(t *testing.T, dir string) {
 		defer close(ended)
 		_ = cmd.Wait() // ProcessState says it all
 	}()
+	return nil
 }
 
 // kill ends the process as a power cut does. It answers false if it had ended by itself.
