@@ -19,6 +19,7 @@ import (
 	"github.com/eventspine/spine/pkg/app/tap"
 	"github.com/eventspine/spine/pkg/consumer"
 	"github.com/eventspine/spine/pkg/event"
+	"github.com/eventspine/spine/pkg/money"
 	"github.com/eventspine/spine/pkg/once"
 	"github.com/eventspine/spine/pkg/producer"
 	"github.com/eventspine/spine/pkg/topic"
@@ -196,15 +197,16 @@ func of[T any](l *ledger) (all []happened) {
 
 // word is what the calls of a day say happened: the oracle, which knows nothing of Spine.
 type word struct {
-	facts  map[string][]string // fact type → "<instance>/<entity>", sorted, each once
-	broken int                 // accepted, but not to be translated
-	bodies map[[sha256.Size]byte]bool
+	facts   map[string][]string        // fact type → "<instance>/<entity>", sorted, each once
+	amounts map[string]map[string]bool // of an order or a payment, "<instance>/<entity>": what it may say
+	broken  int                        // accepted, but not to be translated
+	bodies  map[[sha256.Size]byte]bool
 }
 
 // theWord reads the calls that a correct intake accepts.
 func theWord(t *testing.T, calls iter.Seq[producer.Call]) word {
 	t.Helper()
-	w := word{facts: map[string][]string{}, bodies: map[[sha256.Size]byte]bool{}}
+	w := word{facts: map[string][]string{}, amounts: map[string]map[string]bool{}, bodies: map[[sha256.Size]byte]bool{}}
 	for c := range calls {
 		if c.Expect != 200 {
 			continue
@@ -223,6 +225,11 @@ func theWord(t *testing.T, calls iter.Seq[producer.Call]) word {
 	return w
 }
 
+// amount is money as Shopify writes it.
+type amount struct {
+	Amount string `json:"amount"`
+}
+
 func (w word) add(t *testing.T, c producer.Call) {
 	t.Helper()
 	var body struct {
@@ -230,7 +237,12 @@ func (w word) add(t *testing.T, c producer.Call) {
 		Kind        string      `json:"kind"`
 		Status      string      `json:"status"`
 		CancelledAt *string     `json:"cancelled_at"`
-		Edit        struct {
+		Amount      string      `json:"amount"`
+		Total       struct {
+			Shop      amount `json:"shop_money"`
+			Presented amount `json:"presentment_money"`
+		} `json:"total_price_set"`
+		Edit struct {
 			ID json.Number `json:"id"`
 		} `json:"order_edit"`
 	}
@@ -240,8 +252,21 @@ func (w word) add(t *testing.T, c producer.Call) {
 		t.Fatalf("a call that is not marked as broken: %v", err)
 	}
 	say := func(fact, entity string) { w.facts[fact] = append(w.facts[fact], c.Instance+"/"+entity) }
+	costs := func(text string) {
+		key := c.Instance + "/" + body.ID.String()
+		if w.amounts[key] == nil {
+			w.amounts[key] = map[string]bool{}
+		}
+		d, err := money.Parse(text)
+		if err != nil {
+			t.Fatalf("a call that is not marked as broken: %v", err)
+		}
+		w.amounts[key][d.Text(4)] = true
+	}
 	switch topic := c.Header.Get("X-Shopify-Topic"); topic {
 	case "orders/create", "orders/updated", "orders/paid", "orders/cancelled":
+		costs(body.Total.Shop.Amount)
+		costs(body.Total.Presented.Amount)
 		say("order.placed.v2", body.ID.String())
 		if body.CancelledAt != nil {
 			say("order.cancelled.v1", body.ID.String())
@@ -251,6 +276,7 @@ func (w word) add(t *testing.T, c producer.Call) {
 	case "order_transactions/create":
 		if (body.Kind == "sale" || body.Kind == "capture") && body.Status == "success" {
 			say("payment.received.v1", body.ID.String())
+			costs(body.Amount)
 		}
 	case "refunds/create":
 		say("refund.issued.v1", body.ID.String())
@@ -280,6 +306,8 @@ func (l *ledger) check(w word) {
 		}
 	}
 	l.saidFacts(w)
+	l.saidAmounts(w)
+	l.copies()
 	for _, body := range l.delivered {
 		if !w.bodies[body] {
 			l.findf("phantom: a delivery is in Kafka whose body was never sent")
@@ -316,6 +344,53 @@ func (l *ledger) saidFacts(w word) {
 	}
 	for fact, list := range got {
 		l.findf("phantom: facts %s: %v", fact, list)
+	}
+}
+
+// saidAmounts: an order costs, and a payment is, what one of the calls about it said.
+func (l *ledger) saidAmounts(w word) {
+	for _, f := range l.facts {
+		var got string
+		switch fact := f.Data.(type) {
+		case *order.PlacedV2:
+			got = fact.Totals.GrandTotal.Text(4)
+		case *payment.ReceivedV1:
+			got = fact.Amount.Text(4)
+		default:
+			continue
+		}
+		if said := w.amounts[f.Source+"/"+f.Entity]; !said[got] {
+			l.findf("%s of %s: %s is to be paid, what was said is %v", f.Type, f.Entity, got, slices.Collect(maps.Keys(said)))
+		}
+	}
+}
+
+// copies: what is dead in a store has its copy in the topic of dead letters, byte for
+// byte.
+func (l *ledger) copies() {
+	l.t.Helper()
+	for _, g := range append([]books.Group{l.stock.Translate}, l.stock.Groups...) {
+		rows, err := l.db.Store(g.Name).Rows(l.t.Context(), once.RowFilter{})
+		if err != nil {
+			l.t.Fatal(err)
+		}
+		letters := map[string][]byte{}
+		err = tap.Read(l.t.Context(), tap.Options{Client: l.place.client(), Topics: []string{"dlq." + g.Name}, Window: tap.All()}, func(r *kgo.Record) error {
+			letters[headerOf(r, "spine_dlq_topic")+"/"+headerOf(r, "spine_dlq_partition")+"/"+headerOf(r, "spine_dlq_offset")] = r.Value
+			return nil
+		})
+		if err != nil {
+			l.t.Fatal(err)
+		}
+		for _, row := range rows {
+			if row.State != once.Dead {
+				continue
+			}
+			at := books.Place{Topic: row.Record.Topic, Partition: row.Record.Partition, Offset: row.Record.Offset}.String()
+			if letter, found := letters[at]; !found || !bytes.Equal(letter, row.Record.Value) {
+				l.findf("the dead letter %s of %s has no copy in its topic", at, g.Name)
+			}
+		}
 	}
 }
 

@@ -270,12 +270,19 @@ func (p *place) positions(ctx context.Context) (map[string]position, error) {
 	return all, nil
 }
 
-// settle waits until nothing is on its way any more: what one group publishes is the
-// input of another, so it has to be seen twice.
+// settle waits until nothing is on its way any more.
 func (p *place) settle(t *testing.T, within time.Duration) {
 	t.Helper()
-	quiet := 0
-	eventually(t, within, "settling", func(ctx context.Context) error {
+	if err := p.quiet(t.Context(), within); err != nil {
+		t.Fatalf("settling: not within %s: %v", within, err)
+	}
+}
+
+// quiet is settle: what one group publishes is the input of another, so that nothing
+// on its way has to be seen three times.
+func (p *place) quiet(ctx context.Context, within time.Duration) error {
+	times := 0
+	return waitFor(ctx, within, func(ctx context.Context) error {
 		spooled, err := p.spooled(ctx)
 		if err != nil {
 			return err
@@ -294,10 +301,10 @@ func (p *place) settle(t *testing.T, within time.Duration) {
 			}
 		}
 		if len(left) > 0 {
-			quiet = 0
+			times = 0
 			return errors.New(strings.Join(left, "; "))
 		}
-		if quiet++; quiet < 3 {
+		if times++; times < 3 {
 			return errors.New("quiet, but not for long")
 		}
 		return nil

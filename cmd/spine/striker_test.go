@@ -39,23 +39,24 @@ func (s *striker) run(ctx context.Context, begun time.Time, faults func(func(fau
 		fmt.Fprintln(s.log, f)
 		s.all.Go(func() {
 			err := s.inflict(ctx, f)
+			if err != nil {
+				s.blame(fmt.Sprintf("%s: %v", f, err))
+			}
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			s.done++
 			s.kinds[f.Kind]++
-			if err != nil {
-				s.wrong = append(s.wrong, fmt.Sprintf("%s: %v", f, err))
-			}
 		})
 	}
 }
 
-// heal waits until all that goes on is over: it is, soon after the context of run ends.
-func (s *striker) heal() (wrong []string) {
-	s.all.Wait()
+// blame notes what no fault explains, at most 50 times.
+func (s *striker) blame(what string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.wrong
+	if len(s.wrong) < 50 {
+		s.wrong = append(s.wrong, what)
+	}
 }
 
 func (s *striker) count() int {
