@@ -39,16 +39,12 @@ func (p parts) do(words ...string) error {
 	return nil
 }
 
-// running says whether a part runs, as the script sees it.
-func (p parts) running(part string) bool {
-	out, err := exec.CommandContext(context.Background(), p.script, "status").Output()
-	if err != nil {
-		return false
-	}
-	for line := range strings.Lines(string(out)) {
-		if field := strings.Fields(line); len(field) > 1 && field[0] == part {
-			return field[1] == "running"
+// rise starts a part, however long it takes: a machine that is busy is no finding.
+func (p parts) rise(part string) (err error) {
+	for range 5 {
+		if err = p.do("up", part); err == nil {
+			return nil
 		}
 	}
-	return false
+	return err
 }

@@ -85,8 +85,8 @@ func plantedBugs() []planted {
 			{intake + "spool.go", "a.done <- errFull", "a.done <- nil"},
 		}, deafIntakes, `answered 2xx and is neither`},
 		{"no inbox", []edit{
-			{once + "owner.go", "if n, err := res.RowsAffected(); err != nil || n == 1 {", "if _, err := res.RowsAffected(); err != nil || true {"},
-			{once + "owner.go", "if off < t.next || t.row != \"\" {", "if t.row != \"\" {"},
+			{once + "inbox/inbox.go", "	return fresh, nil\n", "	for _, e := range entries {\n		fresh[e.EventID] = struct{}{}\n	}\n	return fresh, nil\n"},
+			{once + "owner.go", "return off < t.next || t.row != \"\", nil", "return t.row != \"\", nil"},
 		}, kills, `stands more than once|want all handled|differ`},
 		{"no fence", []edit{
 			{once + "owner.go", "err == nil && epoch != t.o.epoch {", "err == nil && epoch == 0 {"},
@@ -121,7 +121,7 @@ func plantedBugs() []planted {
 			often(),
 		}, kills, `neither handled nor kept`},
 		{"a dead letter leaves no copy", []edit{{
-			once + "waiting.go", "		return t.insertOutgoing(ctx, copies)", "		return nil",
+			once + "waiting.go", "		return outgoing.Add(ctx, t.Tx, o.id, copies)", "		return outgoing.Add(ctx, t.Tx, o.id, nil)",
 		}}, kills, `has no copy`},
 		{"an effect is marked, and not made", []edit{{
 			leaving + "effects.go", "err := fault.Contained(func() error { return def.Do(timed, e.Key, e.Args) })", "err := timed.Err()",

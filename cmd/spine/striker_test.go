@@ -123,15 +123,18 @@ func (s *striker) onPart(ctx context.Context, f fault) error {
 	}
 	lock.Lock()
 	defer lock.Unlock()
-	begin, end := "pause", "resume"
 	if f.Kind == "crash" {
-		begin, end = "kill", "start"
+		if err := s.parts.do("kill", f.On); err != nil {
+			return err
+		}
+		nap(ctx, f.For)
+		return s.parts.rise(f.On)
 	}
-	if err := s.parts.do(begin, f.On); err != nil {
+	if err := s.parts.do("pause", f.On); err != nil {
 		return err
 	}
 	nap(ctx, f.For)
-	return s.parts.do(end, f.On)
+	return s.parts.do("resume", f.On)
 }
 
 // roll deploys: every process is asked to end and started again, one after the other.
