@@ -36,6 +36,7 @@ type Retry = fault.Retry
 type Options struct {
 	Group     consumer.Group
 	Unheld    bool     // a failing record holds no key: translate
+	Release   bool     // a dead record holds its key no longer; else it holds it until it is redriven or dropped
 	Topics    []string // input topics: those of Types(Group)
 	DB        *once.DB
 	Kafka     bus.Config
@@ -46,6 +47,7 @@ type Options struct {
 	Concurrency     int           // lanes at work at the same time; 0 = 64
 	Retry           Retry         // of failing records and of dependencies that are away
 	Deadline        time.Duration // of one call of a handler; 0 = 1 min
+	Park            time.Duration // a failing record is tried in memory so long, then it waits in the store; 0 = 30 s
 	CommitInterval  time.Duration // next_offset is stored so often; 0 = 1 s
 	Look            time.Duration // the epoch and the waiting rows are looked at so often; 0 = 2 s
 	ShutdownTimeout time.Duration // to finish what is in flight, at the end and when a partition goes away; 0 = 20 s
@@ -86,6 +88,7 @@ func New(o Options) (*Runner, error) {
 	o.Retry = o.Retry.WithDefaults()
 	o.Concurrency = orElse(o.Concurrency, 64)
 	o.Deadline = orElse(o.Deadline, time.Minute)
+	o.Park = orElse(o.Park, 30*time.Second)
 	o.CommitInterval = orElse(o.CommitInterval, time.Second)
 	o.Look = orElse(o.Look, 2*time.Second)
 	o.ShutdownTimeout = orElse(o.ShutdownTimeout, 20*time.Second)
@@ -155,9 +158,9 @@ func (r *Runner) Run(ctx context.Context) error {
 	}
 	ready := partition.NewReady()
 	r.use(members, &partition.Engine{
-		Group: r.o.Group, Unheld: r.o.Unheld, Plan: r.plan, Codec: r.o.Codec, Instances: r.o.Instances,
+		Group: r.o.Group, Unheld: r.o.Unheld, Release: r.o.Release, Plan: r.plan, Codec: r.o.Codec, Instances: r.o.Instances,
 		Store: r.o.DB.Store(r.o.Group.Name), Members: members, Gate: gate, Ready: ready, Look: r.o.Look, Retry: r.o.Retry,
-		Deadline: r.o.Deadline, Meters: r.meters, Outages: r.outages, Breakers: r.breakers, Log: r.log,
+		Deadline: r.o.Deadline, Park: r.o.Park, Meters: r.meters, Outages: r.outages, Breakers: r.breakers, Log: r.log,
 	})
 	if err := r.join(ctx); err != nil || ctx.Err() != nil {
 		members.Close(work)

@@ -21,8 +21,8 @@ const behind int64 = math.MaxInt64
 // transaction with the copies (promise: a failing key waits alone, its later events
 // behind it). Of a successor, EventID and Record count. An offset that stands
 // already, or is handled, is not stored again, and such a head leaves no copies. A
-// head with an ID is a row of the store: its state, attempts, times, class and
-// reason are updated; if it is gone, nothing happens.
+// head with an ID is a row of the store: its state, attempts, times, class, reason and
+// whether it still holds its key are updated; if it is gone, nothing happens.
 func (o *Owner) Spill(ctx context.Context, head Row, successors []Row, copies []Outgoing) error {
 	if head.State != Wait && head.State != Dead {
 		return fmt.Errorf("moving a record to the store: unknown state %q", head.State)
@@ -122,9 +122,10 @@ func (t *transaction) insertRow(ctx context.Context, r Row, next int64) (bool, e
 
 func (t *transaction) updateRow(ctx context.Context, r Row) (bool, error) {
 	res, err := t.ExecContext(ctx, `UPDATE spine_waiting SET state = $1, attempts = $2, next_at = $3, first_failed = $4,
-		last_failed = $5, class = $6, reason = $7 WHERE id = $8 AND ownership = $9 AND kafka_offset = $10`,
+		last_failed = $5, class = $6, reason = $7, key_hash = CASE WHEN $8 THEN key_hash END
+		WHERE id = $9 AND ownership = $10 AND kafka_offset = $11`,
 		string(r.State), r.Attempts, micros(r.NextAt), micros(r.FirstFailed),
-		micros(r.LastFailed), text(r.Class), text(r.Reason), r.ID, t.o.id, r.Record.Offset)
+		micros(r.LastFailed), text(r.Class), text(r.Reason), r.Holds, r.ID, t.o.id, r.Record.Offset)
 	if err != nil {
 		return false, fmt.Errorf("updating the row of offset %d: %w", r.Record.Offset, err)
 	}

@@ -98,7 +98,13 @@ type Instance struct {
 type Group struct {
 	Database    Database `yaml:"database"`    // a store of its own; unset = the common one
 	Concurrency int      `yaml:"concurrency"` // keys handled at a time; 0 = 64
-	Own         any      `yaml:",inline"`     // consumer.Group.Config; nil = no keys of its own
+
+	Attempts    int           `yaml:"attempts"`     // of a failing record, before it is a dead letter; 0 = 5
+	Deadline    time.Duration `yaml:"deadline"`     // of one call of a handler; 0 = 1 min
+	OnExhausted string        `yaml:"on_exhausted"` // what a dead letter does to its key: hold (or "") or release
+	Protocol    string        `yaml:"protocol"`     // of group membership: classic (or "") or consumer (KIP-848)
+
+	Own any `yaml:",inline"` // consumer.Group.Config; nil = no keys of its own
 }
 
 // DatabaseOf is the store of a group: its own, or the common one.
@@ -269,6 +275,21 @@ func (l *Loaded) validateGroup(name string, bad complain) {
 		if err := checkDatabase(g.Database.URL, l.origins[path+".database.url"]); err != nil {
 			bad(path+".database.url", "%v", err)
 		}
+	}
+	if g.Concurrency < 0 {
+		bad(path+".concurrency", "%d: want 1 or more", g.Concurrency)
+	}
+	if g.Attempts < 0 {
+		bad(path+".attempts", "%d: want 1 or more", g.Attempts)
+	}
+	if g.Deadline < 0 {
+		bad(path+".deadline", "%s: want a duration, such as 30s", g.Deadline)
+	}
+	if !slices.Contains([]string{"", "hold", "release"}, g.OnExhausted) {
+		bad(path+".on_exhausted", "%q: want hold or release", g.OnExhausted)
+	}
+	if !slices.Contains([]string{"", "classic", "consumer"}, g.Protocol) {
+		bad(path+".protocol", "%q: want classic or consumer", g.Protocol)
 	}
 	if v, ok := g.Own.(interface{ Validate() error }); ok {
 		if err := v.Validate(); err != nil {

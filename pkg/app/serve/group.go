@@ -87,9 +87,11 @@ func (s *server) runGroup(ctx context.Context, r role, st *state) error {
 	if err != nil {
 		return err
 	}
+	set := s.settings(r.group.Name)
 	runner, err := dispatch.New(dispatch.Options{
 		Group: r.group, Unheld: r.unheld, Topics: r.topics, DB: db, Kafka: s.Kafka, Codec: s.codec, Route: s.Topics.Route,
-		Instances: s.Config.InstanceSettings(), Concurrency: s.concurrency(r.group.Name), ShutdownTimeout: s.Shutdown,
+		Instances: s.Config.InstanceSettings(), Concurrency: set.Concurrency, ShutdownTimeout: s.Shutdown,
+		Retry: dispatch.Retry{Attempts: set.Attempts}, Deadline: set.Deadline, Release: set.OnExhausted == "release",
 		Meter: s.metrics.Meter("spine/dispatch"), Log: s.Log,
 	})
 	if err != nil {
@@ -105,12 +107,12 @@ func (s *server) runGroup(ctx context.Context, r role, st *state) error {
 	return err
 }
 
-// concurrency is how many keys a group handles at a time; 0 = the engine's default.
-func (s *server) concurrency(group string) int {
+// settings are what a group is told; what is not set is the engine's default.
+func (s *server) settings(group string) config.Group {
 	if g := s.Config.Groups[group]; g != nil {
-		return g.Concurrency
+		return *g
 	}
-	return 0
+	return config.Group{}
 }
 
 // databases are the open stores, one per URL.

@@ -33,6 +33,7 @@ type task struct {
 	bad       error // why the headers can't be read
 	size      int
 	row       once.Row   // the row it came from (Waiting), and the account of its failures
+	failing   bool       // asleep in memory after a failure of its own
 	decided   bool       // row is to be written before anything else
 	tries     int        // without counting as attempts
 	pass      fault.Pass // of the dependencies that the handler needs
@@ -132,6 +133,7 @@ func (s *Session) begin(ctx context.Context, l *lane) (*task, context.Context, c
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	s.running[l] = cancel
+	t.failing = false
 	return t, ctx, cancel
 }
 

@@ -59,6 +59,7 @@ const (
 type Engine struct {
 	Group     consumer.Group
 	Unheld    bool
+	Release   bool
 	Plan      Plan
 	Codec     *wire.Codec
 	Instances map[string]event.Instance
@@ -69,6 +70,7 @@ type Engine struct {
 	Look      time.Duration
 	Retry     fault.Retry
 	Deadline  time.Duration // of one call of a handler
+	Park      time.Duration // how long a failing record is tried in memory
 	Meters    *measure.Meters
 	Outages   *fault.Outages
 	Breakers  *fault.Breakers
@@ -381,6 +383,7 @@ func (s *Session) throttle() {
 	case full && !s.paused:
 		s.paused = true
 		s.g.Members.Pause(s.lease.Partition)
+		s.spillFailing()
 	case low && s.paused:
 		s.paused = false
 		s.g.Members.Resume(s.lease.Partition)

@@ -173,13 +173,36 @@ func (s *Session) judge(ctx context.Context, l *lane, t *task, err error) outcom
 		pause := s.g.Retry.Pause(t.row.Attempts)
 		s.g.Meters.Record(ctx, t.event.Type, measure.Retried)
 		s.g.Log.Warn("handling failed, trying again", s.attrs(t, "attempt", t.row.Attempts, "class", f.Class, "error", err)...)
-		if t.mode == once.Live {
+		if t.mode == once.Live && !s.crowded(t, pause) {
+			t.failing = true
 			return outcome{again: pause}
 		}
 		t.row.State, t.row.NextAt = once.Wait, time.Now().Add(pause)
 	}
 	t.decided = true
 	return s.move(ctx, l, t)
+}
+
+// crowded says whether a failing record is to wait in the store rather than in memory:
+// it has been failing for long, or what stands behind it fills the partition's memory.
+func (s *Session) crowded(t *task, pause time.Duration) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.paused || time.Since(t.row.FirstFailed)+pause > s.g.Park
+}
+
+// spillFailing moves the failing heads that sleep in memory to the store at once, their
+// successors with them, so that next_offset passes them. s.mu is held.
+func (s *Session) spillFailing() {
+	for _, l := range s.lanes {
+		if l.taken || len(l.queue) == 0 || !l.queue[0].failing {
+			continue
+		}
+		t := l.queue[0]
+		t.row.State, t.row.NextAt = once.Wait, t.notBefore
+		t.decided, t.notBefore = true, time.Time{}
+		s.schedule(l)
+	}
 }
 
 // blame adds a failure to the account of the record.
@@ -202,6 +225,9 @@ func (s *Session) move(ctx context.Context, l *lane, t *task) outcome {
 		row.EventID, row.Record = t.id(), leaving.Kept(t.rec)
 		row.Holds = !s.g.Unheld && l.keyed // never held: a null key, no usable ce_type, deliveries
 	}
+	if row.State == once.Dead && s.g.Release {
+		row.Holds = false // its successors go on; redriven, it comes after them
+	}
 	var successors []once.Row
 	if t.mode == once.Live && row.Holds {
 		successors = s.successors(l)
@@ -216,6 +242,9 @@ func (s *Session) move(ctx context.Context, l *lane, t *task) outcome {
 	s.moved(ctx, l, t, row, len(successors))
 	if t.mode == once.Live {
 		return outcome{done: 1 + len(successors)}
+	}
+	if row.State == once.Dead && !row.Holds {
+		s.relieve(ctx, l, t)
 	}
 	return outcome{}
 }
