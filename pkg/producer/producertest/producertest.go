@@ -8,7 +8,8 @@
 //   - A delivery means the same whenever and however often it comes: the same facts
 //     with the same ids.
 //   - An identical snapshot tells nothing new, facts(nil, s) yields every fact that a
-//     step to s yields, and no order of arrival yields a fact of its own.
+//     step to s yields and every one from before that s still shows, and no order of
+//     arrival yields a fact of its own.
 //   - Facts are declared by their object, carry the key of their delivery, and can be
 //     written by their schemas.
 //   - A malformed body is a typed error that quotes nothing of it, or facts that can be

@@ -199,6 +199,23 @@ func TestFindings_ofBadAdapters(t *testing.T) {
 			}
 			return list, err
 		}), "not as the first of its object"},
+		"forgets the past": {sold(func(d producer.Delivery, before *sale, after sale) ([]event.New, error) {
+			list, err := saleFacts(d, before, after)
+			if err == nil && before == nil && after.VoidedAt != nil {
+				list = list[1:]
+			}
+			return list, err
+		}), "which happens once and was told before"},
+		"flickers": {sold(func(d producer.Delivery, before *sale, after sale) ([]event.New, error) {
+			list, err := saleFacts(d, before, after)
+			if err != nil || before != nil {
+				return list, err
+			}
+			if list[0].Discriminator = "again"; after.VoidedAt == nil && after.UpdatedAt.After(after.PaidAt) {
+				list = list[1:]
+			}
+			return list, nil
+		}), "as long as s shows it"},
 		"dates by change": {each(func(_ producer.Delivery, s sale, n *event.New) { n.At = s.UpdatedAt }), "its id depends on which snapshot shows it first"},
 		"versions by arrival": {func(a *producer.Adapter) {
 			a.Objects[0] = sales(saleFacts, func(d producer.Delivery, _ sale) producer.Version { return producer.Version{Source: d.ReceivedAt} })

@@ -36,6 +36,7 @@ func snapshots(k *kit, r *report) {
 	for _, name := range slices.Sorted(maps.Keys(objects)) {
 		k.steps(r, objects[name])
 		k.arrivals(r, objects[name])
+		k.shown(r, objects[name])
 	}
 }
 
@@ -153,6 +154,45 @@ func (k *kit) arrivals(r *report, list []shot) {
 			}
 		}
 	}
+}
+
+// shown sees that what is translated again from the middle of an object's life lacks
+// nothing that its snapshots still show. A fact without a discriminator happens once
+// and is never taken back: all later snapshots show it. Another one may be taken back,
+// and is not shown again under its id after that.
+func (k *kit) shown(r *report, list []shot) {
+	ordered := slices.Clone(list)
+	slices.SortStableFunc(ordered, func(a, b shot) int { return compare(a.Version, b.Version) })
+	lasting, last := map[string]bool{}, map[string]int{}
+	for i, s := range ordered {
+		for _, id := range s.alone.ids() {
+			if at, seen := last[id]; seen && at < i-1 {
+				r.add("%s: shows %s again, which %s doesn't: facts(nil, s) must yield it as long as s shows it", s.name, id, ordered[i-1].name)
+			}
+			last[id] = i
+		}
+		for _, id := range k.lasting(s) {
+			lasting[id] = true
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(lasting)) {
+		if next := last[id] + 1; next < len(ordered) {
+			r.add("%s: doesn't show %s, which happens once and was told before: facts(nil, s) must yield it", ordered[next].name, id)
+		}
+	}
+}
+
+// lasting are the facts of a snapshot that happen at most once.
+func (k *kit) lasting(s shot) (ids []string) {
+	for _, n := range s.news {
+		if n.Discriminator != "" {
+			continue
+		}
+		if one, err := k.stamped(s.delivery, []event.New{n}); err == nil {
+			ids = append(ids, one.ids()...)
+		}
+	}
+	return ids
 }
 
 // fold is what snapshots tell in their order of arrival, and the one that stands.
