@@ -184,8 +184,8 @@ func (g *Group) note(at map[string]map[int32]kgo.Offset) {
 	}
 }
 
-// Committed is Kafka's offset of a partition when it was assigned last; false =
-// none, or not known yet. Nothing starts from it.
+// Committed is Kafka's offset of a partition, as it was when it was assigned last or as
+// this member committed it since; false = none, or not known yet. Nothing starts from it.
 func (g *Group) Committed(p Partition) (int64, bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -303,6 +303,13 @@ func (g *Group) Commit(ctx context.Context, commits []Commit) error {
 	if failed != nil {
 		return fmt.Errorf("committing offsets: %w", failed)
 	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for topic, partitions := range offsets {
+		for id, o := range partitions {
+			g.committed[Partition{topic, id}] = o.Offset
+		}
+	}
 	return nil
 }
 
@@ -316,6 +323,15 @@ func metadata(t time.Time) *string {
 	}
 	s := metadataPrefix + strconv.FormatInt(t.UnixMilli(), 10)
 	return &s
+}
+
+// CommitMetadata is the metadata of a commit by somebody who is no member; the zero
+// time has none.
+func CommitMetadata(t time.Time) string {
+	if m := metadata(t); m != nil {
+		return *m
+	}
+	return ""
 }
 
 // CommittedTime reads the time of the committed record from the metadata of a

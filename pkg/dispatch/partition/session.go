@@ -279,11 +279,15 @@ func (s *Session) Advance(ctx context.Context) error {
 	return nil
 }
 
-// Commit is what Kafka may be told: what the store has, never more.
+// Commit is what Kafka may be told: what the store has, never more; false = nothing. A
+// session that has done nothing yet doesn't know the time of the record before it, and
+// leaves the commit as it is that carries it.
 func (s *Session) Commit() (bus.Commit, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return bus.Commit{Lease: s.lease, Offset: s.stored, Time: s.passed}, s.cause == nil
+	c := bus.Commit{Lease: s.lease, Offset: s.stored, Time: s.passed}
+	kafka, told := s.g.Members.Committed(s.lease.Partition)
+	return c, s.cause == nil && !(told && kafka == c.Offset && c.Time.IsZero())
 }
 
 // feed takes what a poll brought. It never blocks: it queues, and pauses the
