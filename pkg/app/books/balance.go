@@ -72,6 +72,7 @@ type Group struct {
 	Waiting map[string]bool           // parked
 	Dead    map[string]bool           // dead letters
 	Ledger  map[string]map[string]int // fact type → event id → rows of the group's own tables that say so
+	Resets  []Reset                   // what people set, the oldest first
 	Ordered bool                      // its facts leave in the order of their causes: no fact comes from an effect
 }
 
@@ -100,6 +101,7 @@ type Row struct {
 	Dead     int    `json:"dead"`
 	Missing  int    `json:"missing"` // the group went past it and has nothing of it
 	Doubled  int    `json:"doubled"`
+	Skipped  int    `json:"skipped"` // a person set the group past it
 	Pending  int    `json:"pending"` // the group has not come so far yet: its lag
 }
 
@@ -112,6 +114,7 @@ type DeliveryRow struct {
 	NoFact     int    `json:"no_fact"`
 	Dead       int    `json:"dead"`
 	Missing    int    `json:"missing"`
+	Skipped    int    `json:"skipped"` // a person set translate past it
 	Pending    int    `json:"pending"` // translate has not come so far yet
 }
 
@@ -204,6 +207,8 @@ func (r *Result) deliveries(s Stock) {
 			at.NoFact++
 		case !s.Translate.passed(d.First):
 			at.Pending++
+		case s.Translate.skipped(d.First):
+			at.Skipped++
 		default:
 			at.Missing++
 			r.Totals.Lost++
@@ -261,6 +266,8 @@ func (r *Result) group(s Stock, g Group) {
 			row.Parked++
 		case !g.passed(e.First):
 			row.Pending++
+		case g.skipped(e.First):
+			row.Skipped++
 		default:
 			row.Missing++
 			r.Totals.Lost++
@@ -340,7 +347,7 @@ func (r *Result) handledOrder(s Stock, g Group) {
 	for _, all := range keys {
 		slices.SortFunc(all, func(a, b entry) int { return cmp.Compare(a.Offset, b.Offset) })
 		for i := 1; i < len(all); i++ {
-			if all[i].At.Before(all[i-1].At) {
+			if all[i].At.Before(all[i-1].At) && !g.late(all[i-1].Handled) {
 				r.Totals.OutOfOrder++
 				r.find("event " + all[i].id + " is handled by " + g.Name + " before " + all[i-1].id + " of the same key, which comes first in the topic")
 			}
@@ -351,9 +358,9 @@ func (r *Result) handledOrder(s Stock, g Group) {
 // publishedOrder: facts of a group stand in the order of their causes; snapshot
 // facts of one object in the order of their sequence.
 func (r *Result) publishedOrder(s Stock) {
-	ordered := map[string]bool{}
+	ordered, groups := map[string]bool{}, map[string]Group{}
 	for _, g := range s.Groups {
-		ordered["spine/"+g.Name] = g.Ordered
+		ordered["spine/"+g.Name], groups["spine/"+g.Name] = g.Ordered, g
 	}
 	type entry struct {
 		id string
@@ -377,7 +384,8 @@ func (r *Result) publishedOrder(s Stock) {
 			a, b := all[i-1].e, all[i].e
 			wrong := b.Sequence < a.Sequence
 			if lane[0] == 'c' {
-				wrong = s.Events[b.Cause].First.Offset < s.Events[a.Cause].First.Offset
+				g := groups[b.Source]
+				wrong = s.Events[b.Cause].First.Offset < s.Events[a.Cause].First.Offset && !g.late(g.Handled[b.Cause])
 			}
 			if wrong {
 				r.Totals.OutOfOrder++

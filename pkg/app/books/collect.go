@@ -176,6 +176,9 @@ func (o Options) group(ctx context.Context, src Source) (Group, error) {
 			g.Waiting[row.EventID] = true
 		}
 	}
+	if g.Resets, err = src.resets(ctx); err != nil {
+		return Group{}, err
+	}
 	for fact, query := range src.Group.Ledger {
 		if g.Ledger[fact], err = counts(ctx, src.DB.SQL(), query); err != nil {
 			return Group{}, fmt.Errorf("ledger of %s for %s: %w", g.Name, fact, err)
