@@ -412,6 +412,9 @@ func TestOutOfRange(t *testing.T) {
 	if n := len(w.ledger()); n != 0 {
 		t.Errorf("%d are handled behind a gap", n)
 	}
+	w.reset(6) // a person goes on
+	w.until("what is left is handled", func() bool { return len(w.ledger()) == 4 })
+	w.until("Kafka is told", func() bool { _, kafka := w.next(0); return kafka == 10 })
 }
 
 // Older majors arrive in the form that the handler takes, with the same identity.

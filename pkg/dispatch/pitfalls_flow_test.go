@@ -210,6 +210,9 @@ func TestDecompressionBomb(t *testing.T) {
 	if got := w.labels("k"); !slices.Equal(got, []string{"a"}) {
 		t.Errorf("handled %v: a batch was skipped in silence", got)
 	}
+	w.reset(2) // a person passes over it
+	w.until("what is behind it is handled", func() bool { return slices.Equal(w.labels("k"), []string{"a", "b"}) })
+	w.until("it is ready again", func() bool { ok, _ := r.Ready(); return ok })
 }
 
 // Pitfall: a topic is deleted and made anew, and the offsets of the old one are
@@ -236,6 +239,13 @@ func TestRecreatedTopic(t *testing.T) {
 		ok, reason := r.Ready()
 		return !ok && strings.Contains(reason, "offset 10 is past its end")
 	})
+	if w.producer, err = bus.NewProducer(w.kafka()); err != nil { // the old one knows the old topic
+		t.Fatal(err)
+	}
+	t.Cleanup(w.producer.Close)
+	w.send("k:new")
+	w.reset(0)
+	w.until("what the new one holds is handled", func() bool { return slices.Contains(w.labels("k"), "new") })
 }
 
 // Pitfall: a partition goes away and comes back at once, and what the earlier session

@@ -11,6 +11,7 @@ import (
 	"github.com/eventspine/spine/pkg/consumer"
 	"github.com/eventspine/spine/pkg/dispatch"
 	"github.com/eventspine/spine/pkg/once"
+	"github.com/eventspine/spine/pkg/once/ownership"
 	"github.com/eventspine/spine/pkg/once/request"
 )
 
@@ -79,5 +80,30 @@ func inOrder(t *testing.T, w *world, keys, each int) {
 		if strings.Join(got[key], " ") != strings.Join(want, " ") {
 			t.Errorf("%s was handled as %v, want %v", key, got[key], want)
 		}
+	}
+}
+
+// reset sets the first partition to another offset, as a person beside the process does.
+func (w *world) reset(to int64) {
+	w.t.Helper()
+	if _, err := ownership.Set(w.t.Context(), w.db.DB, w.group, ownership.Reset{Topic: w.in, To: to}); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// Set back under a living owner, the group starts over from there by itself, and
+// nothing is handled twice.
+func TestReset_livingOwner(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	w.run()
+	w.send(words("k", 0, 20, "a")...)
+	w.until("all are handled and stored", func() bool { s, k := w.next(0); return s == 20 && k == 20 })
+	w.reset(5)
+	w.until("it has come again", func() bool { s, k := w.next(0); return s == 20 && k == 20 })
+	w.send("k:after")
+	w.until("the next is handled", func() bool { return len(w.ledger()) >= 21 })
+	if n := len(w.script.called()); n != 21 {
+		t.Errorf("the handler was called %d times, want 21", n)
 	}
 }

@@ -314,6 +314,9 @@ func (r *resetting) consequences(ctx context.Context, p *resetPartition, start, 
 	if p.NextOffset < start {
 		p.Lost = &offsetRange{p.NextOffset, start - 1}
 	}
+	if p.NextOffset > end {
+		p.Warning = "the topic ends before the stored offset: if it was made anew, its records may be taken for those that wait or are dead at the same offsets"
+	}
 	move := ownership.Reset{Topic: p.Topic, Partition: p.Partition, From: max(min(p.NextOffset, end), start), To: p.Target}
 	if p.Known, err = ownership.Known(ctx, r.db.DB, r.group, move); err != nil {
 		return err
@@ -334,9 +337,6 @@ func (r *resetting) consequences(ctx context.Context, p *resetPartition, start, 
 	}
 	if p.Forgotten > 0 {
 		p.Warning = fmt.Sprintf("the inbox may have forgotten %d of the records from %d on: they would be handled AGAIN", p.Forgotten, move.To)
-	}
-	if p.NextOffset > end {
-		p.Warning = strings.TrimPrefix(p.Warning+"; ", "; ") + "the topic ends before the stored offset: if it was made anew, its records may be taken for those that wait or are dead at the same offsets"
 	}
 	return nil
 }

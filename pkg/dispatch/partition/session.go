@@ -17,7 +17,9 @@ package partition
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"strconv"
 	"sync"
 	"time"
 
@@ -331,14 +333,19 @@ func (s *Session) complain(err error) {
 			gone.Want = s.track.next
 		}
 		s.broken = err
-		log.Error("the partition stands still: offsets are gone")
+		log.Error("the partition stands still: offsets are gone", "way_on", s.wayOn("earliest"))
 	case errors.As(err, &huge):
 		s.broken = err
-		log.Error("the partition stands still: a batch unpacks to too much")
+		log.Error("the partition stands still: a batch unpacks to too much", "way_on", s.wayOn(strconv.FormatInt(huge.NextOffset, 10)))
 	default:
 		s.g.Outages.Begin(fault.Broker, err)
 		log.Warn("reading the partition")
 	}
+}
+
+// wayOn is what a person may do about a partition that stands still.
+func (s *Session) wayOn(to string) string {
+	return fmt.Sprintf("spine groups reset %s --topic %s --partition %d --to %s", s.g.Group.Name, s.lease.Topic, s.lease.ID, to)
 }
 
 // accept finds the lane of a record. s.mu is held.
