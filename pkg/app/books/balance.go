@@ -215,14 +215,18 @@ func (r *Result) deliveries(s Stock) {
 			r.find("delivery " + id + " of " + d.System + "/" + d.Instance + " is not translated")
 		}
 	}
+	r.phantomDeliveries(s)
+	for _, at := range rows {
+		r.Deliveries = append(r.Deliveries, *at)
+	}
+}
+
+func (r *Result) phantomDeliveries(s Stock) {
 	for id, h := range s.Translate.Handled {
 		if s.Deliveries[id] == nil && s.read(h.Place) {
 			r.Totals.Phantom++
 			r.find("delivery " + id + " is translated and is not in Kafka")
 		}
-	}
-	for _, at := range rows {
-		r.Deliveries = append(r.Deliveries, *at)
 	}
 }
 

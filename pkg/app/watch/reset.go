@@ -286,27 +286,34 @@ func (r *resetting) partitionOf(ctx context.Context, o once.Ownership, b bounds)
 	if c, ok := b.committed.Lookup(o.Topic, o.Partition); ok && c.Err == nil {
 		p.Committed = c.At
 	}
-	switch r.to.kind {
-	case toEarliest:
-		p.Target = start.Offset
-	case toLatest:
-		p.Target = end.Offset
-	case toShift:
-		p.Target = min(max(o.NextOffset+r.to.n, start.Offset), end.Offset)
-	case toTime:
-		p.Target = end.Offset // no record that late
-		if t, ok := b.timed.Lookup(o.Topic, o.Partition); ok && t.Err == nil && t.Offset >= 0 {
-			p.Target = t.Offset
-		}
-	case toOffset:
-		if p.Target = r.to.n; p.Target < start.Offset || p.Target > end.Offset {
-			return nil, cli.Usage("--to %d: %s/%d holds %d to %d", p.Target, o.Topic, o.Partition, start.Offset, end.Offset-1)
-		}
+	var err error
+	if p.Target, err = r.target(o, offsetRange{start.Offset, end.Offset}, b); err != nil {
+		return nil, err
 	}
 	if p.Target == p.NextOffset {
 		p.Result = unchanged
 	}
 	return p, r.consequences(ctx, p, start.Offset, end.Offset, b)
+}
+
+// target is what --to means in a partition that holds offsets, their end excluded.
+func (r *resetting) target(o once.Ownership, holds offsetRange, b bounds) (int64, error) {
+	switch r.to.kind {
+	case toEarliest:
+		return holds.From, nil
+	case toShift:
+		return min(max(o.NextOffset+r.to.n, holds.From), holds.To), nil
+	case toTime:
+		if t, ok := b.timed.Lookup(o.Topic, o.Partition); ok && t.Err == nil && t.Offset >= 0 {
+			return t.Offset, nil
+		}
+	case toOffset:
+		if r.to.n < holds.From || r.to.n > holds.To {
+			return 0, cli.Usage("--to %d: %s/%d holds %d to %d", r.to.n, o.Topic, o.Partition, holds.From, holds.To-1)
+		}
+		return r.to.n, nil
+	}
+	return holds.To, nil // latest, or no record that late
 }
 
 // consequences counts what a target means.
