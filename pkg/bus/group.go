@@ -114,14 +114,7 @@ func NewGroup(c Config, o GroupOptions) (*Group, error) {
 		o.Rebalance = time.Minute
 	}
 	g := &Group{leases: map[Partition]Lease{}, committed: map[Partition]int64{}}
-	g.fetch, err = kgo.NewClient(append(slices.Clone(opts),
-		kgo.ConsumeResetOffset(kgo.NoResetOffset()), // promise: not lost; out of range is never skipped silently
-		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
-		kgo.KeepControlRecords(), // else the position never passes a trailing commit marker
-		kgo.MaxDecompressBatchBytes(64<<20),
-		kgo.FetchMaxBytes(16<<20),
-		kgo.FetchMaxWait(time.Second),
-	)...)
+	g.fetch, err = kgo.NewClient(append(slices.Clone(opts), fetching()...)...)
 	if err != nil {
 		return nil, fmt.Errorf("kafka consumer: %w", err)
 	}

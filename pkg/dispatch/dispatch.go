@@ -20,6 +20,7 @@ import (
 
 	"github.com/eventspine/spine/pkg/bus"
 	"github.com/eventspine/spine/pkg/consumer"
+	"github.com/eventspine/spine/pkg/dispatch/again"
 	"github.com/eventspine/spine/pkg/dispatch/fault"
 	"github.com/eventspine/spine/pkg/dispatch/leaving"
 	"github.com/eventspine/spine/pkg/dispatch/measure"
@@ -159,7 +160,7 @@ func (r *Runner) Run(ctx context.Context) error {
 	ready := partition.NewReady()
 	r.use(members, &partition.Engine{
 		Group: r.o.Group, Unheld: r.o.Unheld, Release: r.o.Release, Plan: r.plan, Codec: r.o.Codec, Instances: r.o.Instances,
-		Store: r.o.DB.Store(r.o.Group.Name), Members: members, Gate: gate, Ready: ready, Look: r.o.Look, Retry: r.o.Retry,
+		Store: r.o.DB.Store(r.o.Group.Name), Members: members, Kafka: r.o.Kafka, Replays: again.NewSlots(), Gate: gate, Ready: ready, Look: r.o.Look, Retry: r.o.Retry,
 		Deadline: r.o.Deadline, Park: r.o.Park, Meters: r.meters, Outages: r.outages, Breakers: r.breakers, Log: r.log,
 	})
 	if err := r.join(ctx); err != nil || ctx.Err() != nil {

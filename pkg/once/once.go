@@ -50,9 +50,11 @@ type Item struct {
 	Mode    Mode
 	EventID string // inbox key
 	Record  Record
-	Silent  bool         // what it asks of the outside is suppressed: a replay
-	Replay  int64        // id of the replay request, for Replay
-	Reached *replay.Step // for Replay: how far the replay has come with this item; nil = not further
+	Silent  bool  // what it asks of the outside is suppressed: a replay
+	Replay  int64 // id of the replay request, for Replay
+	// Reached says for Replay how far the replay has come with this item; false = not
+	// further. It is asked at the end of the transaction.
+	Reached func(Result) (replay.Step, bool)
 	// Unmarked leaves the inbox out: at least once. An offset that is done is refused
 	// all the same: below next_offset, waiting or dead.
 	Unmarked bool

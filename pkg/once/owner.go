@@ -149,7 +149,7 @@ func (o *Owner) Do(ctx context.Context, item Item, fn func(context.Context, Tx) 
 			return err
 		}
 		if result == DuplicateDelivery {
-			return t.reach(sctx, item)
+			return t.reach(sctx, item, result)
 		}
 		if result == Handled {
 			if err := t.call(ctx, sctx, item.Silent, fn); err != nil {
@@ -159,7 +159,7 @@ func (o *Owner) Do(ctx context.Context, item Item, fn func(context.Context, Tx) 
 		if item.Mode == Waiting {
 			return t.removeRow(sctx, item.Record)
 		}
-		return t.reach(sctx, item)
+		return t.reach(sctx, item, result)
 	})
 	if err != nil {
 		return 0, err

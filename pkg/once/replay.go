@@ -41,13 +41,13 @@ func (o *Owner) Done(ctx context.Context, eventIDs []string, offsets []int64) (r
 	return replay.Look(ctx, o.s.db.DB, o.s.group, ids, replay.Place{Ownership: o.id, Offsets: offsets})
 }
 
-// Bury stores a record that failed in a replay as a dead row that holds nothing,
-// with its copies: live records of the key go on.
+// Bury stores a record that failed in a replay as a row that holds nothing, with its
+// copies: live records of the key go on.
 func (o *Owner) Bury(ctx context.Context, row Row, copies []Outgoing) error {
-	row.State, row.Holds = Dead, false
+	row.Holds = false
 	return o.write(ctx, -1, func(ctx context.Context, t *transaction) error {
 		t.next = 0 // below next_offset it is not done by that
-		stored, err := t.insertRow(ctx, row, 0)
+		stored, err := t.insertRow(ctx, row, micros(row.NextAt))
 		if err != nil || !stored {
 			return err
 		}
@@ -55,14 +55,16 @@ func (o *Owner) Bury(ctx context.Context, row Row, copies []Outgoing) error {
 	})
 }
 
-// reach moves the cursor of the replay that an item belongs to. One that was given up
-// undoes the transaction.
-func (t *transaction) reach(ctx context.Context, item Item) error {
-	switch {
-	case item.Mode != Replay:
+// reach moves the cursor of the replay that an item belongs to, last of all: lanes
+// wait for each other there. One that was given up undoes the transaction.
+func (t *transaction) reach(ctx context.Context, item Item, result Result) error {
+	if item.Mode != Replay {
 		return nil
-	case item.Reached == nil:
-		return replay.Check(ctx, t.Tx, t.o.id, item.Replay)
 	}
-	return replay.Move(ctx, t.Tx, t.o.id, item.Replay, *item.Reached)
+	if item.Reached != nil {
+		if step, further := item.Reached(result); further {
+			return replay.Move(ctx, t.Tx, t.o.id, item.Replay, step)
+		}
+	}
+	return replay.Check(ctx, t.Tx, t.o.id, item.Replay)
 }

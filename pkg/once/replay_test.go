@@ -114,7 +114,9 @@ func TestReplay_cursorMovesWithTheHandling(t *testing.T) {
 			k.Fatalf("the open replay: %+v %t %v", part, found, err)
 		}
 		item := again(id, 1)
-		item.Reached = &replay.Step{Cursor: 2, Counts: replay.Counts{Handled: 1}}
+		item.Reached = func(r once.Result) (replay.Step, bool) {
+			return replay.Step{Cursor: 2, Counts: replay.Counts{Handled: 1}}, r == once.Handled
+		}
 		sick := errors.New("sick")
 		if _, err := o.Do(k.ctx(), item, func(ctx context.Context, tx once.Tx) error {
 			return errors.Join(mails(1)(ctx, tx), sick)

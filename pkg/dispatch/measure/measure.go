@@ -20,6 +20,7 @@ const (
 	DuplicateDelivery = "duplicate_delivery" // the same offset again
 	DuplicateEvent    = "duplicate_event"    // the same event id at another offset
 	Skipped           = "skipped"            // not a fact of this group, or a backfill it doesn't want
+	Replayed          = "replayed"
 	Retried           = "retried"
 	Waiting           = "waiting"
 	Dead              = "dead"

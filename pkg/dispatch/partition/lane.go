@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/eventspine/spine/pkg/dispatch/again"
 	"github.com/eventspine/spine/pkg/dispatch/fault"
 	"github.com/eventspine/spine/pkg/event"
 	"github.com/eventspine/spine/pkg/once"
@@ -19,6 +20,7 @@ type lane struct {
 	keyed bool
 	heads []*task // waiting rows that are due: one, where the key is held
 	queue []*task // live records, as they came
+	again []*task // records of a replay, after what is live
 	taken bool    // in the queue of ready lanes, or at work
 	turn  uint64  // while taken: the number of its next task
 	timer *time.Timer
@@ -32,13 +34,14 @@ type task struct {
 	event     event.Event
 	bad       error // why the headers can't be read
 	size      int
-	row       once.Row   // the row it came from (Waiting), and the account of its failures
-	failing   bool       // asleep in memory after a failure of its own
-	decided   bool       // row is to be written before anything else
-	tries     int        // without counting as attempts
-	pass      fault.Pass // of the dependencies that the handler needs
-	notBefore time.Time  // asleep until
-	number    uint64     // in the order of arrival; 0 = not given yet
+	replay    *again.Record // nil = of no replay
+	row       once.Row      // the row it came from (Waiting), and the account of its failures
+	failing   bool          // asleep in memory after a failure of its own
+	decided   bool          // row is to be written before anything else
+	tries     int           // without counting as attempts
+	pass      fault.Pass    // of the dependencies that the handler needs
+	notBefore time.Time     // asleep until
+	number    uint64        // in the order of arrival; 0 = not given yet
 }
 
 // id is the inbox key of the record. One without an id is only itself.
@@ -66,7 +69,7 @@ func (s *Session) lane(key []byte) *lane {
 // below 0 = there is none.
 func (l *lane) next(now time.Time) (t *task, wait time.Duration) {
 	wait = -1
-	for _, line := range [2][]*task{l.heads, l.queue} {
+	for _, line := range [3][]*task{l.heads, l.queue, l.again} {
 		if len(line) == 0 {
 			continue
 		}
@@ -143,6 +146,7 @@ type outcome struct {
 	again time.Duration // > 0: the same task again, then
 	lost  error         // the session has ended
 	idle  bool          // cancelled: nothing happened
+	what  again.Outcome // of a record of a replay
 }
 
 // settle acknowledges what perform has made durable, and sends the lane on.
@@ -163,6 +167,9 @@ func (s *Session) settle(l *lane, t *task, o outcome) {
 	case o.idle:
 	case o.again > 0:
 		t.notBefore = time.Now().Add(o.again)
+	case t.mode == once.Replay:
+		l.again = l.again[1:]
+		t.replay.Done(o.what)
 	case t.mode == once.Waiting:
 		l.heads = l.heads[1:]
 		delete(s.rows, t.row.ID)

@@ -3,6 +3,7 @@ package partition
 import (
 	"container/heap"
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -27,6 +28,22 @@ func NewReady() *Ready {
 
 // number gives records their turns, in the order in which they come.
 func (q *Ready) number() uint64 { return q.arrivals.Add(1) }
+
+// late is the turn of a number after all that is live.
+func late(number uint64) uint64 { return number | 1<<63 }
+
+// hurry gives a lane that stands in the queue for a replay the turn of its live record.
+func (q *Ready) hurry(l *lane, turn uint64) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if l.turn <= turn {
+		return
+	}
+	l.turn = turn
+	if i := slices.Index(q.lanes, l); i >= 0 {
+		heap.Fix(&q.lanes, i)
+	}
+}
 
 // push adds a lane; its turn stands until it is popped.
 func (q *Ready) push(l *lane) {

@@ -27,6 +27,7 @@ import (
 
 	"github.com/eventspine/spine/pkg/bus"
 	"github.com/eventspine/spine/pkg/consumer"
+	"github.com/eventspine/spine/pkg/dispatch/again"
 	"github.com/eventspine/spine/pkg/dispatch/fault"
 	"github.com/eventspine/spine/pkg/dispatch/leaving"
 	"github.com/eventspine/spine/pkg/dispatch/measure"
@@ -67,6 +68,8 @@ type Engine struct {
 	Instances map[string]event.Instance
 	Store     *once.Store
 	Members   *bus.Group
+	Kafka     bus.Config
+	Replays   again.Slots
 	Gate      *leaving.Gate
 	Ready     *Ready
 	Look      time.Duration
@@ -159,7 +162,7 @@ func (s *Session) Serve(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var wg sync.WaitGroup
-	for _, part := range []func(context.Context){s.relay.Run, s.effects.Run, s.watch} {
+	for _, part := range []func(context.Context){s.relay.Run, s.effects.Run, s.watch, s.feeder().Run} {
 		wg.Go(func() { part(ctx) })
 	}
 	s.g.Members.Start(s.lease, s.stored, s.feed)
@@ -376,7 +379,9 @@ func (s *Session) skip(ctx context.Context, rec *kgo.Record, name string) {
 
 func (s *Session) enqueue(l *lane, t *task) {
 	t.number = s.g.Ready.number()
-	l.queue = append(l.queue, t)
+	if l.queue = append(l.queue, t); l.taken {
+		s.g.Ready.hurry(l, t.number)
+	}
 	s.queued++
 	s.bytes += t.size
 	s.schedule(l)

@@ -149,6 +149,7 @@ func (s *Session) revive(row once.Row) {
 	rec := leaving.Kafka(row.Record)
 	t := &task{mode: once.Waiting, rec: rec, row: row}
 	t.event, t.bad = s.g.head(rec)
+	t.event.Replay = row.Silent // promise: outside effects; suppressed in replay
 	k, handled := s.g.Plan[t.event.Type]
 	t.kind = k
 	if t.bad == nil && !handled {

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"time"
 
+	"github.com/eventspine/spine/pkg/dispatch/again"
 	"github.com/eventspine/spine/pkg/dispatch/fault"
 	"github.com/eventspine/spine/pkg/dispatch/leaving"
 	"github.com/eventspine/spine/pkg/dispatch/measure"
 	"github.com/eventspine/spine/pkg/once"
+	"github.com/eventspine/spine/pkg/once/replay"
 	"github.com/eventspine/spine/pkg/wire"
 )
 
@@ -56,7 +58,10 @@ func (s *Session) perform(ctx context.Context, l *lane, t *task) outcome {
 func (s *Session) handle(ctx context.Context, l *lane, t *task, fact any) outcome {
 	var left leaving.Left
 	begun := time.Now()
-	item := once.Item{Mode: t.mode, EventID: t.id(), Record: leaving.Kept(t.rec)}
+	item := once.Item{Mode: t.mode, EventID: t.id(), Record: leaving.Kept(t.rec), Silent: t.event.Replay}
+	if t.replay != nil {
+		item.Replay, item.Reached = t.replay.Replay(), t.replay.Reached
+	}
 	result, err := s.owner.Do(ctx, item, func(ctx context.Context, tx once.Tx) error {
 		left = leaving.Left{} // the store may run it again
 		htx := s.g.Gate.Tx(ctx, tx, s.g.Gate.Cause(t.event, t.rec), &left, t.event.Replay)
@@ -68,10 +73,12 @@ func (s *Session) handle(ctx context.Context, l *lane, t *task, fact any) outcom
 	}
 	t.pass.Leave(nil)
 	s.g.Outages.Over(fault.Database)
-	switch result {
-	case once.DuplicateDelivery:
+	switch {
+	case result != once.DuplicateDelivery && result != once.DuplicateEvent && t.mode == once.Replay:
+		s.g.Meters.Record(ctx, t.event.Type, measure.Replayed) // how long ago it happened says nothing
+	case result == once.DuplicateDelivery:
 		s.g.Meters.Record(ctx, t.event.Type, measure.DuplicateDelivery)
-	case once.DuplicateEvent:
+	case result == once.DuplicateEvent:
 		s.g.Meters.Record(ctx, t.event.Type, measure.DuplicateEvent)
 	default:
 		s.g.Meters.Handled(ctx, t.event, begun)
@@ -82,9 +89,14 @@ func (s *Session) handle(ctx context.Context, l *lane, t *task, fact any) outcom
 	if left.Effects > 0 {
 		s.effects.Wake()
 	}
-	if t.mode == once.Waiting {
+	switch {
+	case t.mode == once.Waiting:
 		s.relieve(ctx, l, t)
 		return outcome{}
+	case t.mode == once.Replay && result == once.Handled:
+		return outcome{what: again.Handled}
+	case t.mode == once.Replay:
+		return outcome{what: again.Duplicate}
 	}
 	return outcome{done: 1}
 }
@@ -145,6 +157,8 @@ func (s *Session) judge(ctx context.Context, l *lane, t *task, err error) outcom
 	switch {
 	case f.Class == fault.Fenced:
 		return outcome{lost: err}
+	case errors.Is(err, replay.ErrDropped):
+		return outcome{what: again.Duplicate} // nothing happened, and nobody counts it any more
 	case ctx.Err() != nil: // cancelled with the session: nothing happened, nothing counts
 		return outcome{idle: true}
 	}
@@ -173,6 +187,9 @@ func (s *Session) judge(ctx context.Context, l *lane, t *task, err error) outcom
 		pause := s.g.Retry.Pause(t.row.Attempts)
 		s.g.Meters.Record(ctx, t.event.Type, measure.Retried)
 		s.g.Log.Warn("handling failed, trying again", s.attrs(t, "attempt", t.row.Attempts, "class", f.Class, "error", err)...)
+		if t.mode == once.Replay { // below next_offset already: it keeps nothing back
+			return outcome{again: pause}
+		}
 		if t.mode == once.Live && !s.crowded(t, pause) {
 			t.failing = true
 			return outcome{again: pause}
@@ -220,6 +237,9 @@ func (t *task) blame(f fault.Failure) {
 // move writes what was decided: the failed head, and, where it holds its key, all
 // queued successors behind it, in one transaction with the dead-letter copy.
 func (s *Session) move(ctx context.Context, l *lane, t *task) outcome {
+	if t.mode == once.Replay {
+		return s.bury(ctx, l, t)
+	}
 	row := t.row
 	if t.mode == once.Live {
 		row.EventID, row.Record = t.id(), leaving.Kept(t.rec)
