@@ -207,7 +207,7 @@ func TestReplay_ofAFailingRecord(t *testing.T) {
 // lost, nothing doubled, and the live records of a key stay in their order.
 func TestReplay_acrossOwners(t *testing.T) {
 	t.Parallel()
-	const partitions, each = 3, 120
+	const partitions, each = 3, 80
 	w := newWorld(t, partitions)
 	want := map[string][]string{}
 	var all []string
@@ -253,9 +253,9 @@ func TestReplay_acrossOwners(t *testing.T) {
 		want[entity] = append(want[entity], fmt.Sprintf("live%d", i))
 		w.send(fmt.Sprintf("%s:live%d", entity, i))
 	}
-	some(150)
+	some(120)
 	r.stop()
-	some(200)
+	some(150)
 	second.stop()
 	close(slow)
 	w.run(fromNow)
@@ -279,16 +279,16 @@ func TestReplay_acrossOwners(t *testing.T) {
 func TestReplay_liveGoesFirst(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 1)
-	const old = 300
+	const old = 80
 	var all []string
 	for i := range old {
-		all = append(all, fmt.Sprintf("%d:old%d", i%100, i))
+		all = append(all, fmt.Sprintf("%d:old%d", i%20, i))
 	}
 	w.send(all...)
 	w.script.set(func(ctx context.Context, label string, _ int) error {
 		if strings.HasPrefix(label, "old") {
 			select {
-			case <-time.After(20 * time.Millisecond):
+			case <-time.After(5 * time.Millisecond):
 			case <-ctx.Done():
 			}
 		}

@@ -74,7 +74,7 @@ func (s *Session) handle(ctx context.Context, l *lane, t *task, fact any) outcom
 	t.pass.Leave(nil)
 	s.g.Outages.Over(fault.Database)
 	switch {
-	case result != once.DuplicateDelivery && result != once.DuplicateEvent && t.mode == once.Replay:
+	case result == once.Handled && t.mode == once.Replay:
 		s.g.Meters.Record(ctx, t.event.Type, measure.Replayed) // how long ago it happened says nothing
 	case result == once.DuplicateDelivery:
 		s.g.Meters.Record(ctx, t.event.Type, measure.DuplicateDelivery)
