@@ -30,6 +30,7 @@ func homes() map[string]law.Home {
 	return map[string]law.Home{
 		"cmd":                       {May: fleet},
 		"internal/law":              {},
+		"internal/probe":            {May: []string{"pkg/consumer", "pkg/event", "schemas"}},
 		"internal/cost":             {May: []string{"pkg", "schemas"}}, // measures, for docs/performance.md
 		"pkg/app":                   {May: []string{"pkg"}},
 		"pkg/event":                 {Pure: true},

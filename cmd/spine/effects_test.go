@@ -63,6 +63,7 @@ func rowsOf(t *testing.T, db *sql.DB, query string, args ...any) []string {
 func (l *ledger) checkGroups() {
 	l.t.Helper()
 	l.marks()
+	l.probe()
 	l.inventory()
 	l.invoicing()
 	l.notifications()
@@ -72,7 +73,7 @@ func (l *ledger) checkGroups() {
 // marks: every fact that a group handles left one mark in its own tables.
 func (l *ledger) marks() {
 	l.t.Helper()
-	for _, g := range fleetOfMain().Groups {
+	for _, g := range l.place.fleet().Groups {
 		var want []string
 		for _, f := range l.facts {
 			if slices.ContainsFunc(g.On, func(h consumer.Handler) bool { return h.Type == f.Type }) {
@@ -84,6 +85,30 @@ func (l *ledger) marks() {
 		if diff := cmp.Diff(want, got); diff != "" {
 			l.findf("events in the stream and marks in the tables of %s differ (-stream +tables):\n%s", g.Name, diff)
 		}
+	}
+}
+
+// probe: of each key, the rows stand in the order of the topic.
+func (l *ledger) probe() {
+	l.t.Helper()
+	if !l.place.probed {
+		return
+	}
+	last := map[string]happened{}
+	at := make(map[string]happened, len(l.facts))
+	for _, f := range l.facts {
+		at[f.ID] = f
+	}
+	for _, id := range l.rows(`SELECT event_id FROM probe_effects ORDER BY place`) {
+		f, known := at[id]
+		if !known {
+			l.findf("phantom: the probe has handled %s, which is not in the stream", id)
+			continue
+		}
+		if before := last[f.Key]; before.Offset > f.Offset {
+			l.findf("the probe has handled %s %s after %s %s of the same key, which comes later in the topic", f.Type, f.ID, before.Type, before.ID)
+		}
+		last[f.Key] = f
 	}
 }
 

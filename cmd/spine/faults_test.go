@@ -427,7 +427,7 @@ func (p *program) judge() []string {
 func (p *program) ahead(ctx context.Context, admin *kadm.Client, db *sql.DB) (wrong []string) {
 	ctx, cancel := context.WithTimeout(ctx, 4*time.Second)
 	defer cancel()
-	told := admin.FetchManyOffsets(ctx, "translate", "inventory", "invoicing", "notifications", "analytics")
+	told := admin.FetchManyOffsets(ctx, "translate", "inventory", "invoicing", "notifications", "analytics", "probe")
 	rows, err := db.QueryContext(ctx, `SELECT group_name, topic, kafka_partition, next_offset FROM spine_ownership`)
 	if err != nil {
 		return nil // away

@@ -14,9 +14,9 @@ import (
 	"time"
 )
 
-// roles are what runs, each in two processes of its own.
+// roles are what runs, each in two processes of its own. The probe has none.
 func roles() [][]string {
-	return [][]string{{"intake"}, {"translate"}, {"group", "inventory"}, {"group", "invoicing"}, {"group", "notifications"}, {"group", "analytics"}}
+	return [][]string{{"intake"}, {"translate"}, {"group", "inventory"}, {"group", "invoicing"}, {"group", "notifications"}, {"group", "probe", "analytics"}}
 }
 
 // member is one process of the fleet, with its own ways to the parts.
@@ -206,7 +206,7 @@ func (m *member) ask(within time.Duration) error {
 func faultPlace(t *testing.T, dir, suffix string) *place {
 	t.Helper()
 	shops, skus := demoShops(suffix)
-	p := &place{dir: dir, shops: shops, intake: "127.0.0.1:1", ops: "127.0.0.1:2"} // each process has its own
+	p := &place{dir: dir, shops: shops, probed: true, intake: "127.0.0.1:1", ops: "127.0.0.1:2"} // each process has its own
 	p.brokers, p.registry = os.Getenv("SPINE_TEST_BROKERS"), os.Getenv("SPINE_TEST_REGISTRY")
 	p.groups = "groups:\n  inventory:\n    stock: " + stockFile(t, dir, shops, skus) + "\n    pools:\n"
 	for _, s := range shops {

@@ -96,7 +96,7 @@ func openLedger(t *testing.T, p *place, accepted map[string]string) *ledger {
 		o.Topics = append(o.Topics, s.Name)
 	}
 	o.Translate = books.Source{Group: consumer.Group{Name: "translate"}, DB: l.db}
-	for _, g := range fleetOfMain().Groups {
+	for _, g := range p.fleet().Groups {
 		o.Groups = append(o.Groups, books.Source{Group: g, DB: l.db})
 	}
 	if l.stock, err = books.Collect(t.Context(), o); err != nil {

@@ -21,6 +21,7 @@ import (
 	"github.com/twmb/franz-go/pkg/sr"
 
 	"github.com/eventspine/spine/consumers"
+	"github.com/eventspine/spine/internal/probe"
 	"github.com/eventspine/spine/pkg/app"
 	"github.com/eventspine/spine/pkg/event"
 	"github.com/eventspine/spine/pkg/intake"
@@ -44,6 +45,18 @@ type place struct {
 	groups   string   // YAML of groups; "" = defaults
 	maxBody  string   // "" = default
 	spools   []string // files; none = the one in the data folder
+	probed   bool     // the fleet has the probe among its groups
+}
+
+// fleet is what runs at the place; each call makes new groups, as each process does.
+func (p *place) fleet() app.Fleet {
+	f := fleetOfMain()
+	if p.probed {
+		if g, err := probe.Group(); err == nil {
+			f.Groups = append(f.Groups, g)
+		}
+	}
+	return f
 }
 
 // fleetOfMain is what main runs; each call makes new groups, as each process does.
@@ -157,7 +170,7 @@ func (p *place) devArgs() []string {
 // command runs a command line in this process.
 func (p *place) command(ctx context.Context, words ...string) (stdout, stderr string, code int) {
 	var out, errs bytes.Buffer
-	code = app.Run(ctx, fleetOfMain(), app.Process{
+	code = app.Run(ctx, p.fleet(), app.Process{
 		Args: append(words, p.args()...), Stdin: strings.NewReader(""), Stdout: &out, Stderr: &errs, Env: map[string]string{},
 	})
 	return out.String(), errs.String(), code

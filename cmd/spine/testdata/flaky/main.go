@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/eventspine/spine/consumers"
+	"github.com/eventspine/spine/internal/probe"
 	"github.com/eventspine/spine/pkg/app"
 	"github.com/eventspine/spine/pkg/consumer"
 	"github.com/eventspine/spine/pkg/event"
@@ -21,7 +22,11 @@ import (
 )
 
 func main() {
-	groups := consumers.All()
+	probing, err := probe.Group()
+	if err != nil {
+		panic(err)
+	}
+	groups := append(consumers.All(), probing)
 	for i := range groups {
 		groups[i] = flaky(groups[i])
 	}
