@@ -82,7 +82,7 @@ type Group struct {
 	fetch   *kgo.Client
 	admin   *kadm.Client
 
-	commits   sync.Mutex // held over a commit and to end leases (promise: fenced); taken before mu
+	commits   chan struct{} // full over a commit and while leases end (promise: fenced): a lock that one may stop waiting for; taken before mu
 	mu        sync.Mutex
 	leases    map[Partition]Lease
 	numbers   uint64
@@ -113,7 +113,7 @@ func NewGroup(c Config, o GroupOptions) (*Group, error) {
 	if o.Rebalance == 0 {
 		o.Rebalance = time.Minute
 	}
-	g := &Group{leases: map[Partition]Lease{}, committed: map[Partition]int64{}}
+	g := &Group{commits: make(chan struct{}, 1), leases: map[Partition]Lease{}, committed: map[Partition]int64{}}
 	g.fetch, err = kgo.NewClient(append(slices.Clone(opts), fetching()...)...)
 	if err != nil {
 		return nil, fmt.Errorf("kafka consumer: %w", err)
@@ -216,8 +216,8 @@ func (g *Group) held(m map[string][]int32) []Lease {
 }
 
 func (g *Group) end(leases []Lease) {
-	g.commits.Lock()
-	defer g.commits.Unlock()
+	g.commits <- struct{}{}
+	defer func() { <-g.commits }()
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, l := range leases {
@@ -253,8 +253,12 @@ func (g *Group) Joined() bool {
 // fenced). Kafka itself checks the member's generation only, never whether the
 // partition is its own.
 func (g *Group) Commit(ctx context.Context, commits []Commit) error {
-	g.commits.Lock()
-	defer g.commits.Unlock()
+	select {
+	case g.commits <- struct{}{}:
+		defer func() { <-g.commits }()
+	case <-ctx.Done():
+		return fmt.Errorf("committing offsets: %w", ctx.Err())
+	}
 	offsets, times := map[string]map[int32]kgo.EpochOffset{}, map[Partition]time.Time{}
 	for _, c := range commits {
 		if !g.Holds(c.Lease) {

@@ -109,7 +109,7 @@ type Session struct {
 	stuck   bool  // the relay can't get rid of what is outgoing
 	broken  error // the partition can't be read
 
-	advancing sync.Mutex // one Advance at a time
+	advancing chan struct{} // full during an Advance: one at a time
 
 	quiet    chan struct{} // closed when draining and nothing is in flight
 	ended    chan struct{}
@@ -144,7 +144,7 @@ func (g *Engine) Open(ctx context.Context, l bus.Lease) (*Session, error) {
 		g: g, lease: l, owner: owner, stored: owner.NextOffset(), held: owner.Held(),
 		log:   g.Log.With("topic", l.Topic, "partition", l.ID),
 		lanes: map[string]*lane{}, running: map[*lane]context.CancelCauseFunc{}, rows: map[int64]struct{}{},
-		quiet: make(chan struct{}), ended: make(chan struct{}), wakeLook: make(chan struct{}, 1),
+		advancing: make(chan struct{}, 1), quiet: make(chan struct{}), ended: make(chan struct{}), wakeLook: make(chan struct{}, 1),
 	}
 	out := leaving.Session{Owner: owner, End: s.End, Jam: s.jam, Log: s.log}
 	s.relay = g.Gate.NewRelay(out)
@@ -263,8 +263,12 @@ func await(ctx context.Context, done <-chan struct{}) bool {
 
 // Advance stores next_offset, if it moved.
 func (s *Session) Advance(ctx context.Context) error {
-	s.advancing.Lock()
-	defer s.advancing.Unlock()
+	select {
+	case s.advancing <- struct{}{}:
+		defer func() { <-s.advancing }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	s.mu.Lock()
 	low, at := s.track.low()
 	moved := low > s.stored && s.phase != over
