@@ -92,3 +92,18 @@ func TestOutage_endsWithTheNextBatch(t *testing.T) {
 		t.Errorf("still said after the broker has answered: %s", why)
 	}
 }
+
+// Pitfall: a row is due while the partition is handed back. Nobody looks for it any
+// more, so it stays due, and the watch runs in circles until the drain is over.
+func TestWatch_restsWhileDraining(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		phase phase
+		want  time.Duration
+	}{{active, 0}, {draining, time.Second}, {over, time.Second}} {
+		s := &Session{g: &Engine{Look: time.Second}, phase: c.phase, due: time.Now().Add(-time.Minute)}
+		if got := s.nextLook(); got != c.want {
+			t.Errorf("phase %d: the next look is in %v, want %v", c.phase, got, c.want)
+		}
+	}
+}

@@ -71,7 +71,7 @@ func (s *Session) nextLook() time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	wait := s.g.Look
-	if !s.due.IsZero() {
+	if !s.due.IsZero() && s.phase == active { // else nothing is looked for, and what is due stays due
 		wait = min(wait, max(time.Until(s.due), 0))
 	}
 	return wait
