@@ -121,6 +121,9 @@ func (m *member) flags(t *testing.T, p *place, file string) []string {
 // start starts those that don't run.
 func (f *fleet) start() error {
 	for _, m := range f.members {
+		if m.cmd != nil {
+			continue
+		}
 		if err := m.rise(); err != nil {
 			return err
 		}

@@ -145,11 +145,11 @@ func (x *exchange) requests(to io.Writer, from io.Reader) error {
 		if _, err := io.ReadFull(from, head[:]); err != nil {
 			return err
 		}
-		a := asked{int16(binary.BigEndian.Uint16(head[4:])), int16(binary.BigEndian.Uint16(head[6:]))} //nolint:gosec // the same bits
+		a := asked{int16(binary.BigEndian.Uint16(head[4:])), int16(binary.BigEndian.Uint16(head[6:]))}
 		switch kmsg.Key(a.key) {
 		case kmsg.Metadata, kmsg.FindCoordinator, kmsg.DescribeCluster, kmsg.ApiVersions:
 			x.mu.Lock()
-			x.open[int32(binary.BigEndian.Uint32(head[8:]))] = a //nolint:gosec // the same bits
+			x.open[int32(binary.BigEndian.Uint32(head[8:]))] = a
 			x.mu.Unlock()
 		}
 		if _, err := to.Write(head[:]); err != nil {
@@ -168,7 +168,7 @@ func (x *exchange) answers(to io.Writer, from io.Reader) error {
 			return err
 		}
 		rest := int64(binary.BigEndian.Uint32(head[:])) - 4
-		id := int32(binary.BigEndian.Uint32(head[4:])) //nolint:gosec // the same bits
+		id := int32(binary.BigEndian.Uint32(head[4:]))
 		x.mu.Lock()
 		a, known := x.open[id]
 		delete(x.open, id)
@@ -187,7 +187,7 @@ func (x *exchange) answers(to io.Writer, from io.Reader) error {
 			return err
 		}
 		body = x.changed(a, body)
-		binary.BigEndian.PutUint32(head[:], uint32(len(body)+4)) //nolint:gosec // answers are small
+		binary.BigEndian.PutUint32(head[:], uint32(len(body)+4))
 		if _, err := to.Write(append(head[:], body...)); err != nil {
 			return err
 		}

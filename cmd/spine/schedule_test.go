@@ -71,6 +71,7 @@ func kindsOfFault(members []string) []kindOfFault {
 		{"crash", 2, []string{"postgres"}, 200 * ms, 3 * s},
 		{"pause", 2, []string{"registry"}, 500 * ms, 5 * s},
 		{"crash", 1, []string{"registry"}, 200 * ms, 5 * s},
+		{"rewind", 3, []string{"translate", "inventory", "invoicing", "notifications", "analytics", "probe"}, 0, 0}, // a group is set back, and all comes again
 		{"roll", 1, []string{"all"}, 0, 0}, // a deploy: each process is asked to end, and started again
 	}
 }

@@ -76,6 +76,7 @@ type sender struct {
 	urls    []string
 	client  *http.Client
 	journal *journal
+	pace    time.Duration
 
 	hold     atomic.Bool // there is enough on its way
 	answered atomic.Int64
@@ -85,8 +86,8 @@ type sender struct {
 	unexpected []string // answers that no correct intake gives
 }
 
-func newSender(urls []string, j *journal) *sender {
-	return &sender{urls: urls, journal: j, client: &http.Client{Timeout: 15 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 64}}}
+func newSender(urls []string, j *journal, pace time.Duration) *sender {
+	return &sender{urls: urls, journal: j, pace: pace, client: &http.Client{Timeout: 15 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 64}}}
 }
 
 // send sends all that is not answered yet.
@@ -109,6 +110,9 @@ func (s *sender) send(ctx context.Context, calls iter.Seq[numbered], workers int
 		if s.journal.has(c.number) {
 			s.answered.Add(1)
 			continue
+		}
+		if !nap(ctx, s.pace) {
+			return ctx.Err()
 		}
 		for s.hold.Load() && ctx.Err() == nil {
 			select {

@@ -82,10 +82,13 @@ func nap(ctx context.Context, d time.Duration) bool {
 
 func (s *striker) inflict(ctx context.Context, f fault) error {
 	name, part, isLink := strings.Cut(f.On, "/")
-	switch {
-	case f.Kind == "roll":
-		return s.roll(ctx)
-	case f.Kind == "crash" || f.Kind == "pause":
+	switch f.Kind {
+	case "roll":
+		s.roll(ctx)
+		return nil
+	case "rewind":
+		return s.rewind(ctx, f.On)
+	case "crash", "pause":
 		return s.onPart(ctx, f)
 	}
 	m, err := s.member(name)
@@ -137,17 +140,31 @@ func (s *striker) onPart(ctx context.Context, f fault) error {
 	return s.parts.do("resume", f.On)
 }
 
-// roll deploys: every process is asked to end and started again, one after the other.
-func (s *striker) roll(ctx context.Context) error {
-	for _, m := range s.members {
-		if ctx.Err() != nil {
-			return nil
+// rewind sets a group back, with the command that an operator has: what it has
+// handled comes again. Where a part is away the command fails, and is tried again.
+func (s *striker) rewind(ctx context.Context, group string) error {
+	err := waitFor(ctx, 2*time.Minute, func(ctx context.Context) error {
+		if _, said, code := s.command(ctx, "groups", "reset", group, "--to=-100", "--execute"); code != 0 {
+			return fmt.Errorf("spine groups reset: exit code %d: %s", code, said)
 		}
-		if err := m.deploy(ctx); err != nil {
-			return err
-		}
+		return nil
+	})
+	if ctx.Err() == nil { // else it is not wanted any more
+		return err
 	}
 	return nil
+}
+
+// roll deploys: every process is asked to end and started again, one after the other.
+func (s *striker) roll(ctx context.Context) {
+	for _, m := range s.members {
+		if ctx.Err() != nil {
+			return
+		}
+		if err := m.deploy(ctx); err != nil {
+			s.blame("deploying: " + err.Error())
+		}
+	}
 }
 
 func (m *member) deploy(ctx context.Context) error {
