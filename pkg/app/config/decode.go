@@ -286,16 +286,21 @@ func suggestion(key string, known []string) string {
 		return ": nothing can be set here"
 	}
 	slices.Sort(known)
-	best, distance := "", len(key)/2+2
-	for _, k := range known {
-		if n := edits(key, k); n < distance {
-			best, distance = k, n
-		}
-	}
-	if best != "" {
+	if best := Nearest(key, known); best != "" {
 		return fmt.Sprintf(": did you mean %s?", best)
 	}
 	return ": known keys are " + strings.Join(known, ", ")
+}
+
+// Nearest is the known word that is like another, "" = none is near.
+func Nearest(word string, known []string) string {
+	best, distance := "", len(word)/2+2
+	for _, k := range known {
+		if n := edits(word, k); n < distance {
+			best, distance = k, n
+		}
+	}
+	return best
 }
 
 // edits is the Levenshtein distance.

@@ -64,12 +64,16 @@ func (a commands) newDLQCmd() *cobra.Command {
 
 func (a commands) newDLQListCmd() *cobra.Command {
 	var group string
+	var w where
 	cmd := &cobra.Command{
 		Use: "list", Short: "List the dead letters of a group by fingerprint", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			kinds := []*deadKind{}
 			err := a.withRoom(cmd.Context(), group, func(ctx context.Context, r room) error {
 				rows, err := r.rows(ctx, once.RowFilter{State: once.Dead})
+				if err == nil {
+					rows, err = r.matching(ctx, rows, w)
+				}
 				kinds = deadKinds(rows)
 				return err
 			})
@@ -85,6 +89,7 @@ func (a commands) newDLQListCmd() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVarP(&group, "group", "g", "", "the group")
+	w.flags(cmd)
 	return cmd
 }
 
@@ -120,6 +125,7 @@ type redriving struct {
 	limit                   int
 	rate                    float64
 	execute, force          bool
+	where                   where
 }
 
 // redriveResult is what redrive shows: a contract.
@@ -138,7 +144,8 @@ its key, and the handler sees the original record. Without --execute it shows wh
 
 One that was redriven ` + strconv.Itoa(maxRedriven) + ` times is quarantined: it is left alone without --force.`,
 		Example: `  spine dlq redrive -g invoicing
-  spine dlq redrive -g invoicing --fingerprint 5f0c1a2b3c4d --execute --rate 20`,
+  spine dlq redrive -g invoicing --fingerprint 5f0c1a2b3c4d --execute --rate 20
+  spine dlq redrive -g invoicing --where 'event.source == "shopify/uk" && reason.contains("tax")' --execute`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if o.limit < 0 || o.rate < 0 {
 				return cli.Usage("--limit and --rate: want no negative number")
@@ -153,6 +160,7 @@ One that was redriven ` + strconv.Itoa(maxRedriven) + ` times is quarantined: it
 	f.StringVar(&o.key, "key", "", "dead letters of this record key only")
 	f.IntVar(&o.limit, "limit", 0, "that many, the oldest first (default all)")
 	f.Float64Var(&o.rate, "rate", 0, "that many a second (default as fast as it goes)")
+	o.where.flags(cmd)
 	f.BoolVar(&o.execute, "execute", false, "do it")
 	f.BoolVar(&o.force, "force", false, "quarantined ones, too")
 	return cmd
@@ -177,6 +185,9 @@ func (r room) chosen(ctx context.Context, o redriving) ([]once.Row, error) {
 		return len(o.ids) > 0 && !slices.Contains(o.ids, row.ID) ||
 			o.fingerprint != "" && fingerprint(row.Class, row.Reason) != o.fingerprint
 	})
+	if rows, err = r.matching(ctx, rows, o.where); err != nil {
+		return nil, err
+	}
 	if o.limit > 0 && len(rows) > o.limit {
 		rows = rows[:o.limit]
 	}

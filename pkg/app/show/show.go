@@ -56,9 +56,9 @@ type Error struct {
 	Message string `json:"message"`
 }
 
-// Decode makes the event of a record; one that cannot be decoded shows why, and its
-// bytes. Only a registry that is away is an error.
-func (d Decoder) Decode(ctx context.Context, r *kgo.Record) (Event, error) {
+// Head is what a record says without its payload; the error says why its headers cannot
+// be read.
+func Head(r *kgo.Record) (Event, error) {
 	s := Event{
 		Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, Timestamp: r.Timestamp.UTC().Format(cli.MicroTime), Key: Printable(r.Key),
 		Headers: map[string]string{},
@@ -67,12 +67,22 @@ func (d Decoder) Decode(ctx context.Context, r *kgo.Record) (Event, error) {
 		s.Headers[h.Key] = Printable(h.Value)
 	}
 	e, err := wire.Head(r)
+	if err != nil {
+		return s, err
+	}
+	s.Event = &Envelope{
+		ID: e.ID, Type: e.Type, Source: e.Source, Subject: s.Headers["ce_subject"], Time: e.OccurredAt.UTC().Format(cli.MicroTime),
+		CorrelationID: e.CorrelationID, CausationID: e.CausationID, Sequence: e.Sequence,
+	}
+	return s, nil
+}
+
+// Decode makes the event of a record; one that cannot be decoded shows why, and its
+// bytes. Only a registry that is away is an error.
+func (d Decoder) Decode(ctx context.Context, r *kgo.Record) (Event, error) {
+	s, err := Head(r)
 	if err == nil {
-		s.Event = &Envelope{
-			ID: e.ID, Type: e.Type, Source: e.Source, Subject: s.Headers["ce_subject"], Time: e.OccurredAt.UTC().Format(cli.MicroTime),
-			CorrelationID: e.CorrelationID, CausationID: e.CausationID, Sequence: e.Sequence,
-		}
-		if e.Type == wire.DeliveryType {
+		if s.Event.Type == wire.DeliveryType {
 			s.Data = d.delivery(r.Value)
 			return s, nil
 		}

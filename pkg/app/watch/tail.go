@@ -2,6 +2,7 @@ package watch
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/eventspine/spine/pkg/app/cli"
+	"github.com/eventspine/spine/pkg/app/filter"
 	"github.com/eventspine/spine/pkg/app/show"
 	"github.com/eventspine/spine/pkg/app/tap"
 	"github.com/eventspine/spine/pkg/event"
@@ -27,12 +29,14 @@ type tailing struct {
 	key     string
 	shown   int
 	broken  int // records that could not be decoded
+	where   *filter.Filter
+	fail    context.CancelCauseFunc // ends the reading
 }
 
 func (a commands) newTailCmd() *cobra.Command {
 	var follow, unmask, strict bool
 	var n int
-	var offset, key, format string
+	var offset, key, format, where string
 	cmd := &cobra.Command{
 		Use:   "tail TOPIC|FACT...",
 		Short: "Show decoded events; personal data is masked",
@@ -42,7 +46,8 @@ func (a commands) newTailCmd() *cobra.Command {
 times such as @-2h:@-1h, @2026-03-14, @2026-03-14T11:20:00Z.`,
 		Example: `  spine tail order.placed.v2
   spine tail commerce.order.events -f --key shopify/uk:5001
-  spine tail order.placed.v2 --offset @-2h:@-1h -o json`,
+  spine tail order.placed.v2 --offset @-2h:@-1h -o json
+  spine tail order.placed.v2 --where 'data.currency == "GBP" && double(data.totals.grand_total) > 100'`,
 		Args: cli.AtLeast(1, "the name of a topic or of a fact"),
 		RunE: func(cmd *cobra.Command, words []string) error {
 			t := &tailing{w: a.Stdout, format: format, key: key, decoder: show.Decoder{Unmask: unmask}}
@@ -54,7 +59,14 @@ times such as @-2h:@-1h, @2026-03-14, @2026-03-14T11:20:00Z.`,
 				return err
 			}
 			o.Follow = follow
+			if where != "" {
+				if t.where, err = filter.Compile(where, filter.Options{Unmask: unmask, Facts: filter.FactsOf(a.Fleet)}); err != nil {
+					return err
+				}
+				o.Match = func(r *kgo.Record) bool { return t.match(r) && t.holds(cmd.Context(), r) }
+			}
 			err = t.run(cmd.Context(), o, n, offset)
+			fmt.Fprint(a.Stderr, t.where.Report())
 			if t.broken > 0 {
 				records := "records"
 				if t.broken == 1 {
@@ -73,6 +85,7 @@ times such as @-2h:@-1h, @2026-03-14, @2026-03-14T11:20:00Z.`,
 	f.IntVarP(&n, "num", "n", 0, "that many events: the last ones, or the first ones from --offset (default 10; with -f none, with --offset all)")
 	f.StringVar(&offset, "offset", "", "where to begin and end")
 	f.StringVar(&key, "key", "", "events of this record key only")
+	f.StringVar(&where, "where", "", filter.Usage)
 	f.StringVarP(&format, "output", "o", "pretty", "output: pretty, json or raw (value bytes)")
 	f.BoolVar(&unmask, "unmask", false, "show personal data")
 	f.BoolVar(&strict, "strict", false, "exit 1 if a record could not be decoded")
@@ -139,7 +152,31 @@ func (t *tailing) match(r *kgo.Record) bool {
 	return i >= 0 && slices.Contains(t.facts, string(r.Headers[i].Value))
 }
 
+// holds says whether --where holds for a record. A registry that is away ends the
+// reading.
+func (t *tailing) holds(ctx context.Context, r *kgo.Record) bool {
+	s, err := show.Head(r)
+	if t.where.Payload() && err == nil {
+		if s, err = t.decoder.Decode(ctx, r); err != nil {
+			t.fail(err)
+			return false
+		}
+	}
+	return t.where.Match(ctx, s, nil)
+}
+
+// run reads, until the end or until --where cannot go on.
 func (t *tailing) run(ctx context.Context, o tap.Options, n int, offset string) error {
+	ctx, t.fail = context.WithCancelCause(ctx)
+	defer t.fail(nil)
+	err := t.read(ctx, o, n, offset)
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
+		return cause
+	}
+	return err
+}
+
+func (t *tailing) read(ctx context.Context, o tap.Options, n int, offset string) error {
 	each := func(r *kgo.Record) error { return t.show(ctx, r) }
 	switch {
 	case offset != "":
