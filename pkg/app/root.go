@@ -3,6 +3,7 @@ package app
 import (
 	"github.com/spf13/cobra"
 
+	"github.com/eventspine/spine/pkg/app/again"
 	"github.com/eventspine/spine/pkg/app/cli"
 	"github.com/eventspine/spine/pkg/app/declared"
 	"github.com/eventspine/spine/pkg/app/operate"
@@ -38,6 +39,7 @@ func newRoot(a *cli.CLI) *cobra.Command {
 	root.AddCommand(stage.Commands(a)...)
 	root.AddCommand(watch.Commands(a)...)
 	root.AddCommand(operate.Commands(a)...)
+	root.AddCommand(again.Commands(a)...)
 	root.AddCommand(declared.Commands(a)...)
 	checkUsage(root)
 	return root

@@ -533,6 +533,7 @@ func TestRetell(t *testing.T) {
 			{"one that came live since", k.published[0].ID, translate.Retold{Delivery: silent.ID, AsOf: time.Now()}, false},
 			{"new content", k.published[0].ID, translate.Retold{Delivery: first.ID, Anew: true, AsOf: since}, true},
 		} {
+			c.r.Event = c.id
 			text, err := c.r.Text()
 			if err != nil {
 				t.Fatal(err)
@@ -541,7 +542,7 @@ func TestRetell(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got, err := translate.Retell(t.Context(), tx, c.id, text)
+			got, err := translate.Retell(t.Context(), tx, text)
 			if err != nil || got != c.want {
 				t.Errorf("%s: %t, %v, want %t", c.name, got, err, c.want)
 			}
@@ -557,7 +558,7 @@ func TestRetell(t *testing.T) {
 				t.Errorf("%s has %d facts %q, %v, want %s", outcome, n, ids, err, want)
 			}
 		}
-		if _, err := translate.Retell(t.Context(), k.db, fresh, "{"); err == nil {
+		if _, err := translate.Retell(t.Context(), k.db, "{"); err == nil {
 			t.Error("what is no note is taken for one")
 		}
 	})

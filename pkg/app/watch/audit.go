@@ -24,7 +24,7 @@ func (a commands) newAuditCmd() *cobra.Command {
 		Short: "The books of the backbone: deliveries → facts → effects, by id; exits 3 when they don't balance",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			from, err := sinceTime(since, time.Now())
+			from, err := cli.Time("since", since, time.Now())
 			if err != nil {
 				return err
 			}
@@ -57,22 +57,6 @@ func (a commands) newAuditCmd() *cobra.Command {
 	cmd.Flags().StringVarP(&group, "group", "g", "", "one group only")
 	cmd.Flags().StringVar(&since, "since", "", "records since then: 2h, 2026-03-14 or RFC 3339")
 	return cmd
-}
-
-// sinceTime reads a time, or a duration before now.
-func sinceTime(s string, now time.Time) (time.Time, error) {
-	if s == "" {
-		return time.Time{}, nil
-	}
-	if d, err := time.ParseDuration(s); err == nil {
-		return now.Add(-max(d, -d)), nil
-	}
-	for _, layout := range []string{time.RFC3339Nano, time.DateOnly} {
-		if t, err := time.Parse(layout, s); err == nil {
-			return t, nil
-		}
-	}
-	return time.Time{}, cli.Usage("--since %s: want a duration such as 2h, a day such as 2026-03-14, or RFC 3339", s)
 }
 
 // Stock collects the books of the fleet.

@@ -142,9 +142,17 @@ func (o *out) Forward(d wire.Delivery) error {
 	return o.leave("raw."+system.System, wire.EncodeDelivery(d))
 }
 
-func (o *out) leave(topic string, rec *kgo.Record) error {
+// Fits is the error of a record that is larger than what its topic takes.
+func Fits(topic string, rec *kgo.Record) error {
 	if size, limit := Size(rec)+overhead, int(bus.BatchBytes(topic)); size > limit {
 		return fmt.Errorf("publishing to %s: the record has %d bytes, the topic takes %d", topic, size, limit)
+	}
+	return nil
+}
+
+func (o *out) leave(topic string, rec *kgo.Record) error {
+	if err := Fits(topic, rec); err != nil {
+		return err
 	}
 	k := Kept(rec)
 	k.Topic, k.Partition = topic, -1

@@ -207,13 +207,13 @@ func TestFold_registryAway(t *testing.T) {
 func (l *live) publish(list []again.Fact) (n int) {
 	l.tb.Helper()
 	for _, f := range list {
-		text, err := translate.Retold{Delivery: f.Delivery, Anew: f.State == again.Changed, AsOf: time.Now()}.Text()
+		text, err := translate.Retold{Event: f.ID, Delivery: f.Delivery, Anew: f.State == again.Changed, AsOf: time.Now()}.Text()
 		if err != nil {
 			l.tb.Fatal(err)
 		}
 		var ok bool
 		err = l.write(func(tx *sql.Tx) (err error) {
-			ok, err = translate.Retell(l.tb.Context(), tx, f.ID, text)
+			ok, err = translate.Retell(l.tb.Context(), tx, text)
 			return err
 		})
 		if err != nil {
