@@ -27,6 +27,7 @@ import (
 	"github.com/eventspine/spine/pkg/dispatch/partition"
 	"github.com/eventspine/spine/pkg/event"
 	"github.com/eventspine/spine/pkg/once"
+	"github.com/eventspine/spine/pkg/once/replay"
 	"github.com/eventspine/spine/pkg/wire"
 )
 
@@ -44,6 +45,7 @@ type Options struct {
 	Codec     *wire.Codec
 	Route     wire.Route
 	Instances map[string]event.Instance // by "<system>/<name>"
+	Consent   replay.Consent            // to what is published on request; nil = always
 
 	Concurrency     int           // lanes at work at the same time; 0 = 64
 	Retry           Retry         // of failing records and of dependencies that are away
@@ -160,7 +162,7 @@ func (r *Runner) Run(ctx context.Context) error {
 	ready := partition.NewReady()
 	r.use(members, &partition.Engine{
 		Group: r.o.Group, Unheld: r.o.Unheld, Release: r.o.Release, Plan: r.plan, Codec: r.o.Codec, Instances: r.o.Instances,
-		Store: r.o.DB.Store(r.o.Group.Name), Members: members, Kafka: r.o.Kafka, Replays: again.NewSlots(), Gate: gate, Ready: ready, Look: r.o.Look, Retry: r.o.Retry,
+		Store: r.o.DB.Store(r.o.Group.Name).WithConsent(r.o.Consent), Members: members, Kafka: r.o.Kafka, Replays: again.NewSlots(), Gate: gate, Ready: ready, Look: r.o.Look, Retry: r.o.Retry,
 		Deadline: r.o.Deadline, Park: r.o.Park, Meters: r.meters, Outages: r.outages, Breakers: r.breakers, Log: r.log,
 	})
 	if err := r.join(ctx); err != nil || ctx.Err() != nil {

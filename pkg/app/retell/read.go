@@ -107,6 +107,9 @@ func (w *work) deliveries(ctx context.Context, window tap.Window, handled func(p
 		if err != nil || !w.wanted(d.Source) {
 			return nil //nolint:nilerr // a dead letter that no adapter sees
 		}
+		if _, known := w.settings[d.Source]; !known && !slices.Contains(w.foreign, d.Source) {
+			w.foreign = append(w.foreign, d.Source)
+		}
 		if handled(place{r.Partition, r.Offset}) {
 			taken = append(taken, again.Delivery{Delivery: d, Partition: r.Partition})
 		} else {

@@ -16,6 +16,7 @@ import (
 	"github.com/eventspine/spine/pkg/app/cli"
 	"github.com/eventspine/spine/pkg/app/config"
 	"github.com/eventspine/spine/pkg/dispatch/leaving"
+	"github.com/eventspine/spine/pkg/event"
 	"github.com/eventspine/spine/pkg/once"
 	"github.com/eventspine/spine/pkg/producer"
 	"github.com/eventspine/spine/pkg/topic"
@@ -53,6 +54,8 @@ type work struct {
 	topics   *topic.Set
 	adapter  producer.Adapter
 	db       *once.DB
+	settings map[string]event.Instance // by "<system>/<name>"
+	foreign  []string                  // instances of deliveries that have none
 	fold     *again.Fold
 	progress *progress
 	asOf     time.Time // what was published after this may not be known
@@ -83,7 +86,7 @@ func Run(ctx context.Context, c *cli.CLI, o Options) (err error) {
 	if err != nil {
 		return err
 	}
-	if o.Execute {
+	if o.Execute && len(w.foreign) == 0 {
 		if err := w.publish(ctx, &r); err != nil {
 			return err
 		}
@@ -91,6 +94,10 @@ func Run(ctx context.Context, c *cli.CLI, o Options) (err error) {
 	w.progress.end()
 	if err := w.show(r); err != nil {
 		return err
+	}
+	if len(w.foreign) > 0 {
+		return cli.Refused("no settings of %s in this configuration: facts that depend on them differ; use that of the process that runs %s",
+			strings.Join(w.foreign, ", "), cli.Translate)
 	}
 	return r.refusal()
 }
@@ -142,8 +149,14 @@ func (w *work) newFold(ctx context.Context) (*again.Fold, error) {
 	if err != nil {
 		return nil, err
 	}
+	if w.settings = w.l.InstanceSettings(); len(w.settings) == 0 { // the demo shops of spine dev
+		w.settings = map[string]event.Instance{}
+		for _, in := range w.adapter.Day.Instances {
+			w.settings[in.String()] = in
+		}
+	}
 	group, err := translate.Group(translate.Options{
-		Adapters: []producer.Adapter{w.adapter}, Instances: w.l.InstanceSettings(), Route: w.topics.Route,
+		Adapters: []producer.Adapter{w.adapter}, Instances: w.settings, Route: w.topics.Route,
 	})
 	if err != nil {
 		return nil, err

@@ -14,6 +14,7 @@ import (
 	"github.com/eventspine/spine/pkg/consumer"
 	"github.com/eventspine/spine/pkg/dispatch"
 	"github.com/eventspine/spine/pkg/once"
+	"github.com/eventspine/spine/pkg/once/replay"
 	"github.com/eventspine/spine/pkg/telemetry"
 )
 
@@ -22,6 +23,8 @@ type role struct {
 	group  consumer.Group
 	topics []string
 	unheld bool // a failing record holds no key
+
+	consent replay.Consent // to what is published on request
 }
 
 // state is what a role says of itself while it starts, runs, or waits for a part.
@@ -89,7 +92,7 @@ func (s *server) runGroup(ctx context.Context, r role, st *state) error {
 	}
 	set := s.settings(r.group.Name)
 	runner, err := dispatch.New(dispatch.Options{
-		Group: r.group, Unheld: r.unheld, Topics: r.topics, DB: db, Kafka: s.Kafka, Codec: s.codec, Route: s.Topics.Route,
+		Group: r.group, Unheld: r.unheld, Consent: r.consent, Topics: r.topics, DB: db, Kafka: s.Kafka, Codec: s.codec, Route: s.Topics.Route,
 		Instances: s.Config.InstanceSettings(), Concurrency: set.Concurrency, ShutdownTimeout: s.Shutdown,
 		Retry: dispatch.Retry{Attempts: set.Attempts}, Deadline: set.Deadline, Release: set.OnExhausted == "release",
 		Meter: s.metrics.Meter("spine/dispatch"), Log: s.Log,

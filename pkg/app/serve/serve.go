@@ -140,7 +140,7 @@ func (s *server) groups() (roles []role, err error) {
 		if err != nil {
 			return nil, err
 		}
-		roles = append(roles, role{group: g, topics: s.rawTopics(), unheld: true})
+		roles = append(roles, role{group: g, topics: s.rawTopics(), unheld: true, consent: translate.Retell})
 	}
 	for _, g := range s.Groups {
 		if slices.Contains(s.Roles.Groups, g.Name) {
