@@ -21,10 +21,12 @@ import (
 	"github.com/eventspine/spine/pkg/bus"
 	"github.com/eventspine/spine/pkg/consumer"
 	"github.com/eventspine/spine/pkg/dispatch/again"
+	"github.com/eventspine/spine/pkg/dispatch/alarm"
 	"github.com/eventspine/spine/pkg/dispatch/fault"
 	"github.com/eventspine/spine/pkg/dispatch/leaving"
 	"github.com/eventspine/spine/pkg/dispatch/measure"
 	"github.com/eventspine/spine/pkg/dispatch/partition"
+	"github.com/eventspine/spine/pkg/dispatch/room"
 	"github.com/eventspine/spine/pkg/event"
 	"github.com/eventspine/spine/pkg/once"
 	"github.com/eventspine/spine/pkg/once/replay"
@@ -39,6 +41,7 @@ type Options struct {
 	Group     consumer.Group
 	Unheld    bool     // a failing record holds no key: translate
 	Release   bool     // a dead record holds its key no longer; else it holds it until it is redriven or dropped
+	Version   string   // of the build, which a dead letter names
 	Topics    []string // input topics: those of Types(Group)
 	DB        *once.DB
 	Kafka     bus.Config
@@ -55,9 +58,11 @@ type Options struct {
 	Look            time.Duration // the epoch and the waiting rows are looked at so often; 0 = 2 s
 	ShutdownTimeout time.Duration // to finish what is in flight, at the end and when a partition goes away; 0 = 20 s
 	Session         time.Duration // the broker drops a silent member after it; 0 = 10 s
+	WaitingRoom     int64         // bytes that may wait or be dead, in the whole group; 0 = 256 MiB
 
-	Meter metric.Meter // nil = none
-	Log   *slog.Logger // nil = silent
+	Alarms *alarm.Alarms // nil = none
+	Meter  metric.Meter  // nil = none
+	Log    *slog.Logger  // nil = silent
 }
 
 // Runner runs one group. Make it with New, use it for one Run.
@@ -70,6 +75,7 @@ type Runner struct {
 	meters   *measure.Meters
 	outages  *fault.Outages
 	breakers *fault.Breakers
+	room     *room.Room
 
 	mu       sync.Mutex
 	members  *bus.Group
@@ -110,6 +116,13 @@ func New(o Options) (*Runner, error) {
 		return nil, err
 	}
 	r.breakers = fault.NewBreakers(o.Retry, r.awayOrBack)
+	r.room, err = room.New(room.Options{
+		Store: o.DB.Store(o.Group.Name), Group: o.Group.Name, Limit: o.WaitingRoom, Every: o.Look / 2, Meter: o.Meter,
+		Overflow: func(bytes, limit int64) { o.Alarms.Overflow(o.Group.Name, bytes, limit) },
+	})
+	if err != nil {
+		return nil, err
+	}
 	return r, nil
 }
 
@@ -163,7 +176,8 @@ func (r *Runner) Run(ctx context.Context) error {
 	r.use(members, &partition.Engine{
 		Group: r.o.Group, Unheld: r.o.Unheld, Release: r.o.Release, Plan: r.plan, Codec: r.o.Codec, Instances: r.o.Instances,
 		Store: r.o.DB.Store(r.o.Group.Name).WithConsent(r.o.Consent), Members: members, Kafka: r.o.Kafka, Replays: again.NewSlots(), Gate: gate, Ready: ready, Look: r.o.Look, Retry: r.o.Retry,
-		Deadline: r.o.Deadline, Park: r.o.Park, Meters: r.meters, Outages: r.outages, Breakers: r.breakers, Log: r.log,
+		Deadline: r.o.Deadline, Park: r.o.Park, Meters: r.meters, Outages: r.outages, Breakers: r.breakers,
+		Room: r.room, Alarms: r.o.Alarms, Log: r.log,
 	})
 	if err := r.join(ctx); err != nil || ctx.Err() != nil {
 		members.Close(work)
@@ -189,7 +203,7 @@ func (r *Runner) gate(producer *bus.Producer) *leaving.Gate {
 		effects[e.Name] = e
 	}
 	return &leaving.Gate{
-		Group: r.o.Group.Name, Effects: effects, Codec: r.o.Codec, Route: r.o.Route, Producer: producer,
+		Group: r.o.Group.Name, Version: r.o.Version, Effects: effects, Codec: r.o.Codec, Route: r.o.Route, Producer: producer,
 		Retry: r.o.Retry, Meters: r.meters, Outages: r.outages, Log: r.log,
 	}
 }

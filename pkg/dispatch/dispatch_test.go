@@ -15,6 +15,7 @@ import (
 
 	"github.com/eventspine/spine/pkg/consumer"
 	"github.com/eventspine/spine/pkg/dispatch"
+	"github.com/eventspine/spine/pkg/dispatch/fault"
 	"github.com/eventspine/spine/pkg/event"
 	"github.com/eventspine/spine/pkg/wire"
 )
@@ -86,8 +87,9 @@ func TestHeldKey(t *testing.T) {
 		}
 		return nil
 	})
-	r := w.run()
+	r := w.run(func(o *dispatch.Options) { o.Version = "1.2.3" })
 	head := w.record("k", "bad")
+	wire.Trace{Traceparent: traceparent}.AddTo(head)
 	head.Headers = append(head.Headers, kgo.RecordHeader{Key: "x-foreign", Value: []byte{0, 255}})
 	w.publish(head)
 	w.send("k:s1", "o:a1", "k:s2", "o:a2")
@@ -122,6 +124,8 @@ func TestHeldKey(t *testing.T) {
 	}
 }
 
+const traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
 func checkCopy(t *testing.T, w *world, head, dead *kgo.Record) {
 	t.Helper()
 	if !slices.Equal(dead.Key, head.Key) || !slices.Equal(dead.Value, head.Value) {
@@ -137,6 +141,7 @@ func checkCopy(t *testing.T, w *world, head, dead *kgo.Record) {
 	want := map[string]string{
 		"topic": w.in, "partition": "0", "offset": "0", "group": w.group, "attempts": "3", "class": "transient",
 		"timestamp": got["timestamp"], "first_failed": got["first_failed"], "last_failed": got["last_failed"], "reason": got["reason"],
+		"version": "1.2.3", "fingerprint": fault.Fingerprint("transient", got["reason"]), "trace": traceparent,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("account of the copy (-want +got):\n%s", diff)

@@ -242,6 +242,9 @@ func (r *Runner) Ready() (ok bool, reason string) {
 	if away := r.outages.Reason(); away != "" {
 		reasons = append(reasons, away)
 	}
+	if full := r.room.Reason(); full != "" {
+		reasons = append(reasons, full)
+	}
 	for _, a := range holding {
 		if why := a.reason(); why != "" {
 			reasons = append(reasons, why)

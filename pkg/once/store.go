@@ -14,6 +14,7 @@ import (
 	"github.com/eventspine/spine/pkg/once/journal"
 	"github.com/eventspine/spine/pkg/once/ownership"
 	"github.com/eventspine/spine/pkg/once/replay"
+	"github.com/eventspine/spine/pkg/once/room"
 )
 
 // Store is the part of a database that belongs to one group. What it reads may be
@@ -218,6 +219,16 @@ func (s *Store) Counts(ctx context.Context) (Counts, error) {
 		return Counts{}, fmt.Errorf("counting the rows of %s: %w", s.group, database.Available(err))
 	}
 	return c, nil
+}
+
+// Room measures the waiting room of the group, by an index alone.
+func (s *Store) Room(ctx context.Context) (room.Size, error) {
+	return room.Measure(ctx, s.db.DB, s.group)
+}
+
+// Deaths lists why records of the group died before a time, as room.Deaths does.
+func (s *Store) Deaths(ctx context.Context, before time.Time, limit int) ([]room.Death, error) {
+	return room.Deaths(ctx, s.db.DB, s.group, before, limit)
 }
 
 // HandledEvent is an inbox row.

@@ -28,6 +28,7 @@ type Config struct {
 	Database  Database            `yaml:"database"`
 	Intake    Intake              `yaml:"intake"`
 	Ops       Ops                 `yaml:"ops"`
+	Alarms    Alarms              `yaml:"alarms"`
 	Instances map[string]Instance `yaml:"instances"`
 	Groups    map[string]*Group   `yaml:"groups"`
 }
@@ -79,6 +80,12 @@ type Ops struct {
 	Listen string `yaml:"listen"`
 }
 
+// Alarms are how people are told of a first dead letter and of a full waiting room.
+type Alarms struct {
+	Webhook Secret        `yaml:"webhook"` // URL of a Slack-compatible webhook; unset = the log alone
+	Every   time.Duration `yaml:"every"`   // the same alarm no sooner again
+}
+
 // Instance is one installation of a system.
 type Instance struct {
 	Secret         Secret   `yaml:"secret"`
@@ -103,6 +110,7 @@ type Group struct {
 	Deadline    time.Duration `yaml:"deadline"`     // of one call of a handler; 0 = 1 min
 	OnExhausted string        `yaml:"on_exhausted"` // what a dead letter does to its key: hold (or "") or release
 	Protocol    string        `yaml:"protocol"`     // of group membership: classic (or "") or consumer (KIP-848)
+	WaitingRoom Size          `yaml:"waiting_room"` // bytes that may wait or be dead before the partitions are paused
 
 	Own any `yaml:",inline"` // consumer.Group.Config; nil = no keys of its own
 }
@@ -127,6 +135,7 @@ func Default(dataDir string) Config {
 		Database: Database{URL: "sqlite:" + dataDir + "/spine.db", MaxConnections: 20},
 		Intake:   Intake{Listen: "127.0.0.1:8080", MaxBody: 2 << 20, Spool: dataDir + "/spool.db"},
 		Ops:      Ops{Listen: "127.0.0.1:8090"},
+		Alarms:   Alarms{Every: time.Hour},
 	}
 }
 
@@ -158,7 +167,7 @@ func Load(s Source) (*Loaded, error) {
 		if d, ok := own.(interface{ Defaults(dataDir string) }); ok {
 			d.Defaults(s.DataDir)
 		}
-		l.Groups[name] = &Group{Own: own}
+		l.Groups[name] = &Group{Own: own, WaitingRoom: 256 << 20}
 	}
 	if err := l.read(s); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
@@ -241,6 +250,9 @@ func (l *Loaded) validate(systems []string) error {
 	}
 	for _, name := range slices.Sorted(maps.Keys(l.Groups)) {
 		l.validateGroup(name, bad)
+	}
+	if l.Alarms.Every <= 0 {
+		bad("alarms.every", "%s: want more than nothing, such as 1h", l.Alarms.Every)
 	}
 	if !slices.Contains([]string{"", "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"}, l.Kafka.SASL.Mechanism) {
 		bad("kafka.sasl.mechanism", "%q: want PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512", l.Kafka.SASL.Mechanism)

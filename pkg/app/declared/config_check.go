@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"net"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -93,6 +94,10 @@ func (a commands) checkParts(ctx context.Context, l *config.Loaded) []checked {
 			return err
 		})
 	}
+	if l.Alarms.Webhook != "" { // no call: a message would alarm people
+		try("webhook of alarms", string(l.Alarms.Webhook), "correct the URL that alarms.webhook refers to, or let this machine reach it",
+			func(ctx context.Context) error { return dialWebhook(ctx, l) })
+	}
 	for _, name := range slices.Sorted(maps.Keys(l.Groups)) {
 		for what, address := range outside(l.Groups[name].Own) {
 			try(what+" of "+name, address, "start it, or correct groups."+name, func(ctx context.Context) error { return dial(ctx, address) })
@@ -115,6 +120,23 @@ func dial(ctx context.Context, address string) error {
 		return err
 	}
 	return c.Close()
+}
+
+// dialWebhook reaches the server of the webhook. Its URL is a secret: no error names it.
+func dialWebhook(ctx context.Context, l *config.Loaded) error {
+	text, err := l.Resolve(l.Alarms.Webhook)
+	if err != nil {
+		return err
+	}
+	u, err := url.Parse(text)
+	if err != nil || u.Hostname() == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return errors.New("it is no http:// or https:// URL")
+	}
+	port := u.Port()
+	if port == "" {
+		port = u.Scheme // dial knows both
+	}
+	return dial(ctx, net.JoinHostPort(u.Hostname(), port))
 }
 
 func pingKafka(ctx context.Context, l *config.Loaded) error {

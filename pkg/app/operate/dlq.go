@@ -3,16 +3,14 @@ package operate
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
-	"regexp"
 	"slices"
 	"strconv"
 
 	"github.com/spf13/cobra"
 
 	"github.com/eventspine/spine/pkg/app/cli"
+	"github.com/eventspine/spine/pkg/dispatch/fault"
 	"github.com/eventspine/spine/pkg/once"
 	"github.com/eventspine/spine/pkg/once/request"
 )
@@ -20,28 +18,6 @@ import (
 // maxRedriven is how often a row is redriven before it is quarantined: a redrive that
 // never helps goes in circles.
 const maxRedriven = 5
-
-// What in a reason differs from record to record and does not tell faults apart.
-var (
-	quoted = regexp.MustCompile(`"(?:[^"\\]|\\.)*"|'[^']*'`)
-	uuids  = regexp.MustCompile(`(?i)\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b`)
-	hexes  = regexp.MustCompile(`(?i)\b[0-9a-f]*[0-9][0-9a-f]*\b`)
-	digits = regexp.MustCompile(`[0-9]+`)
-)
-
-// normalised is a reason without what differs from record to record.
-func normalised(reason string) string {
-	reason = quoted.ReplaceAllString(reason, `"…"`)
-	reason = uuids.ReplaceAllString(reason, "#")
-	reason = hexes.ReplaceAllString(reason, "#")
-	return digits.ReplaceAllString(reason, "#")
-}
-
-// fingerprint tells faults apart: the same for records that died of the same.
-func fingerprint(class, reason string) string {
-	sum := sha256.Sum256([]byte(class + "\x00" + normalised(reason)))
-	return hex.EncodeToString(sum[:6])
-}
 
 // deadKind are the dead letters of one fingerprint: a contract.
 type deadKind struct {
@@ -98,7 +74,7 @@ func deadKinds(rows []once.Row) []*deadKind {
 	kinds := []*deadKind{}
 	known := map[string]*deadKind{}
 	for _, row := range rows {
-		id := fingerprint(row.Class, row.Reason)
+		id := fault.Fingerprint(row.Class, row.Reason)
 		k := known[id]
 		if k == nil {
 			k = &deadKind{Fingerprint: id, Class: row.Class, Reason: row.Reason, First: microTime(row.LastFailed), Rows: []int64{}}
@@ -183,7 +159,7 @@ func (r room) chosen(ctx context.Context, o redriving) ([]once.Row, error) {
 	}
 	rows = slices.DeleteFunc(rows, func(row once.Row) bool {
 		return len(o.ids) > 0 && !slices.Contains(o.ids, row.ID) ||
-			o.fingerprint != "" && fingerprint(row.Class, row.Reason) != o.fingerprint
+			o.fingerprint != "" && fault.Fingerprint(row.Class, row.Reason) != o.fingerprint
 	})
 	if rows, err = r.matching(ctx, rows, o.where); err != nil {
 		return nil, err

@@ -14,6 +14,7 @@ import (
 
 	"github.com/eventspine/spine/pkg/app/cli"
 	"github.com/eventspine/spine/pkg/app/show"
+	"github.com/eventspine/spine/pkg/dispatch/fault"
 	"github.com/eventspine/spine/pkg/dispatch/leaving"
 	"github.com/eventspine/spine/pkg/once"
 	"github.com/eventspine/spine/pkg/once/request"
@@ -112,7 +113,7 @@ type answer struct {
 func answerOf(row once.Row, result string) answer {
 	return answer{
 		Row: row.ID, Topic: row.Record.Topic, Partition: row.Record.Partition, Offset: row.Record.Offset, Key: show.Printable(row.Record.Key),
-		State: string(row.State), Class: row.Class, Reason: row.Reason, Fingerprint: fingerprint(row.Class, row.Reason),
+		State: string(row.State), Class: row.Class, Reason: row.Reason, Fingerprint: fault.Fingerprint(row.Class, row.Reason),
 		Redriven: row.Redriven, Result: result,
 	}
 }
@@ -250,7 +251,7 @@ func (a commands) showRow(ctx context.Context, group, word string, unmask bool) 
 		}
 		s := shownRow{
 			Group: group, Row: row.ID, State: string(row.State), Holds: row.Holds, EventID: row.EventID, Class: row.Class, Reason: row.Reason,
-			Fingerprint: fingerprint(row.Class, row.Reason), Attempts: row.Attempts, Redriven: row.Redriven,
+			Fingerprint: fault.Fingerprint(row.Class, row.Reason), Attempts: row.Attempts, Redriven: row.Redriven,
 			Since: microTime(row.FirstFailed), LastFailed: microTime(row.LastFailed), NextTry: nextTry(row), Record: event,
 		}
 		err = a.Print(s, func(w *cli.Table) {

@@ -9,6 +9,7 @@ import (
 	"github.com/eventspine/spine/pkg/app/cli"
 	"github.com/eventspine/spine/pkg/app/filter"
 	"github.com/eventspine/spine/pkg/app/show"
+	"github.com/eventspine/spine/pkg/dispatch/fault"
 	"github.com/eventspine/spine/pkg/dispatch/leaving"
 	"github.com/eventspine/spine/pkg/once"
 	"github.com/eventspine/spine/pkg/wire"
@@ -54,7 +55,7 @@ func (r room) matching(ctx context.Context, rows []once.Row, w where) ([]once.Ro
 			}
 		}
 		dead := &filter.Dead{
-			Class: row.Class, Fingerprint: fingerprint(row.Class, row.Reason), Reason: row.Reason, Attempts: row.Attempts, Redriven: row.Redriven,
+			Class: row.Class, Fingerprint: fault.Fingerprint(row.Class, row.Reason), Reason: row.Reason, Attempts: row.Attempts, Redriven: row.Redriven,
 		}
 		if f.Match(ctx, s, dead) {
 			matching = append(matching, row)

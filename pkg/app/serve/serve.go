@@ -19,6 +19,7 @@ import (
 	"github.com/eventspine/spine/pkg/bus"
 	"github.com/eventspine/spine/pkg/consumer"
 	"github.com/eventspine/spine/pkg/dispatch"
+	"github.com/eventspine/spine/pkg/dispatch/alarm"
 	"github.com/eventspine/spine/pkg/intake"
 	"github.com/eventspine/spine/pkg/producer"
 	"github.com/eventspine/spine/pkg/schema"
@@ -66,6 +67,7 @@ type server struct {
 	producer  *bus.Producer
 	codec     *wire.Codec
 	databases databases
+	alarms    *alarm.Alarms
 	addresses Addresses
 }
 
@@ -83,6 +85,9 @@ func Run(ctx context.Context, o Options) (err error) {
 		return fmt.Errorf("setting up metrics: %w", err)
 	}
 	if s.producer, err = bus.NewProducer(o.Kafka); err != nil {
+		return err
+	}
+	if s.alarms, err = s.newAlarms(); err != nil {
 		return err
 	}
 	s.codec = wire.NewCodec(wire.NewRegistry(o.Registry))
@@ -113,6 +118,7 @@ func (s *server) run(ctx context.Context) error {
 			return errors.Join(err, ops.Close())
 		}
 	}
+	stopAlarms := s.startAlarms(ctx)
 	for _, r := range groups {
 		s.startGroup(ctx, all, r)
 	}
@@ -126,6 +132,7 @@ func (s *server) run(ctx context.Context) error {
 		all.Go(func() error { s.announce(ctx); return nil })
 	}
 	err = all.Wait()
+	stopAlarms()
 	stopOps()
 	return errors.Join(err, <-opsDone)
 }

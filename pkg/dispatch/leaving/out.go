@@ -27,6 +27,7 @@ const overhead = 1 << 10
 // Gate is the way out of a group, shared by its partitions.
 type Gate struct {
 	Group    string
+	Version  string // of the build
 	Effects  map[string]consumer.Effect
 	Codec    *wire.Codec
 	Route    wire.Route

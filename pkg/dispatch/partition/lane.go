@@ -2,6 +2,7 @@ package partition
 
 import (
 	"context"
+	"strconv"
 	"time"
 
 	"github.com/eventspine/spine/pkg/dispatch/again"
@@ -49,7 +50,7 @@ func (t *task) id() string {
 	if t.event.ID != "" {
 		return t.event.ID
 	}
-	return t.rec.Topic + "/" + itoa(int64(t.rec.Partition)) + "/" + itoa(t.rec.Offset)
+	return t.rec.Topic + "/" + strconv.Itoa(int(t.rec.Partition)) + "/" + strconv.FormatInt(t.rec.Offset, 10)
 }
 
 // lane finds the lane of a key. s.mu is held.
@@ -63,6 +64,16 @@ func (s *Session) lane(key []byte) *lane {
 		s.lanes[l.id] = l
 	}
 	return l
+}
+
+// size is how many bytes the first n live records of a lane have.
+func (l *lane) size(n int) (bytes int) {
+	l.s.mu.Lock()
+	defer l.s.mu.Unlock()
+	for _, t := range l.queue[:n] {
+		bytes += t.size
+	}
+	return bytes
 }
 
 // next is the task that a lane is to do now, or how long it has to wait for one;

@@ -61,11 +61,12 @@ func (s *Session) bury(ctx context.Context, l *lane, t *task) outcome {
 	row.EventID, row.Record, row.Silent = t.id(), leaving.Kept(t.rec), t.event.Replay
 	var copies []once.Outgoing
 	if row.State == once.Dead {
-		copies = append(copies, deadCopy(s.g.Group.Name, row)) // promise: bad input; the copy leaves with this transaction
+		copies = append(copies, s.g.Gate.DeadCopy(row)) // promise: bad input; the copy leaves with this transaction
 	}
 	if err := s.owner.Bury(ctx, row, copies); err != nil {
 		return s.storeError(ctx, t, err)
 	}
+	s.g.Room.Grow(leaving.Size(t.rec))
 	s.moved(ctx, l, t, row, 0)
 	return outcome{what: again.Failed}
 }

@@ -28,9 +28,11 @@ import (
 	"github.com/eventspine/spine/pkg/bus"
 	"github.com/eventspine/spine/pkg/consumer"
 	"github.com/eventspine/spine/pkg/dispatch/again"
+	"github.com/eventspine/spine/pkg/dispatch/alarm"
 	"github.com/eventspine/spine/pkg/dispatch/fault"
 	"github.com/eventspine/spine/pkg/dispatch/leaving"
 	"github.com/eventspine/spine/pkg/dispatch/measure"
+	"github.com/eventspine/spine/pkg/dispatch/room"
 	"github.com/eventspine/spine/pkg/event"
 	"github.com/eventspine/spine/pkg/once"
 	"github.com/eventspine/spine/pkg/wire"
@@ -79,6 +81,8 @@ type Engine struct {
 	Meters    *measure.Meters
 	Outages   *fault.Outages
 	Breakers  *fault.Breakers
+	Room      *room.Room
+	Alarms    *alarm.Alarms
 	Log       *slog.Logger
 }
 
@@ -165,7 +169,9 @@ func (s *Session) Serve(ctx context.Context) error {
 	for _, part := range []func(context.Context){s.relay.Run, s.effects.Run, s.watch, s.feeder().Run} {
 		wg.Go(func() { part(ctx) })
 	}
+	s.measure(ctx)
 	s.g.Members.Start(s.lease, s.stored, s.feed)
+	s.measure(ctx) // pauses it, where there is no room
 	select {
 	case <-s.ended:
 	case <-ctx.Done():
@@ -397,13 +403,16 @@ func (s *Session) throttle() {
 	if s.phase != active {
 		return
 	}
-	full := s.stuck || s.queued >= maxQueued || s.bytes >= maxQueuedBytes || len(s.track.open) >= maxOpen
-	low := !s.stuck && s.queued <= maxQueued/2 && s.bytes <= maxQueuedBytes/2 && len(s.track.open) <= maxOpen/2
+	spare := !s.g.Room.Full() // promise: not lost; nothing more comes in, and nothing is dropped
+	full := s.stuck || !spare || s.queued >= maxQueued || s.bytes >= maxQueuedBytes || len(s.track.open) >= maxOpen
+	low := !s.stuck && spare && s.queued <= maxQueued/2 && s.bytes <= maxQueuedBytes/2 && len(s.track.open) <= maxOpen/2
 	switch {
 	case full && !s.paused:
 		s.paused = true
 		s.g.Members.Pause(s.lease.Partition)
-		s.spillFailing()
+		if spare {
+			s.spillFailing()
+		}
 	case low && s.paused:
 		s.paused = false
 		s.g.Members.Resume(s.lease.Partition)

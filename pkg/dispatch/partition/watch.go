@@ -24,6 +24,16 @@ func (s *Session) jam(stuck bool) {
 	}
 }
 
+// measure looks how full the waiting room is, and pauses or resumes the partition.
+func (s *Session) measure(ctx context.Context) {
+	if err := s.g.Room.Measure(ctx); err != nil && ctx.Err() == nil {
+		s.g.Outages.Begin(fault.Database, err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.throttle()
+}
+
 // watch looks for waiting rows that are due, for requests and at the epoch, also when
 // idle: a person who asks and a store that was restored announce themselves in no
 // other way.
@@ -38,6 +48,7 @@ func (s *Session) watch(ctx context.Context) {
 			} else if err != nil && ctx.Err() == nil {
 				s.g.Outages.Begin(fault.Database, err)
 			}
+			s.measure(ctx)
 			if err := s.serve(ctx); fault.Ends(err) {
 				s.End(err)
 				return

@@ -29,6 +29,7 @@ func (s *Session) perform(ctx context.Context, l *lane, t *task) outcome {
 			if err := s.owner.Append(ctx, leaving.Kept(t.rec), t.id()); err != nil {
 				return s.storeError(ctx, t, err)
 			}
+			s.g.Room.Grow(t.size)
 			s.g.Meters.Record(ctx, t.event.Type, measure.Waiting)
 			return outcome{done: 1}
 		}
@@ -170,10 +171,11 @@ func (s *Session) judge(ctx context.Context, l *lane, t *task, err error) outcom
 		s.g.Log.Warn("a dependency is away, trying again", s.attrs(t, "dependency", f.Away, "error", err)...)
 		return outcome{again: s.g.Retry.Pause(t.tries)}
 	}
+	f.Reason = s.g.Gate.Redacted(ctx, t.rec, f.Reason)
 	t.blame(f)
 	var thrown *fault.PanicError
 	if errors.As(err, &thrown) {
-		s.g.Log.Error("the handler panicked", s.attrs(t, "panic", thrown.What, "stack", string(thrown.Stack))...)
+		s.g.Log.Error("the handler panicked", s.attrs(t, "panic", f.Reason, "stack", string(thrown.Stack))...)
 	}
 	switch {
 	case f.Class == fault.Later:
@@ -186,7 +188,7 @@ func (s *Session) judge(ctx context.Context, l *lane, t *task, err error) outcom
 	default:
 		pause := s.g.Retry.Pause(t.row.Attempts)
 		s.g.Meters.Record(ctx, t.event.Type, measure.Retried)
-		s.g.Log.Warn("handling failed, trying again", s.attrs(t, "attempt", t.row.Attempts, "class", f.Class, "error", err)...)
+		s.g.Log.Warn("handling failed, trying again", s.attrs(t, "attempt", t.row.Attempts, "class", f.Class, "error", f.Reason)...)
 		if t.mode == once.Replay { // below next_offset already: it keeps nothing back
 			return outcome{again: pause}
 		}
@@ -205,7 +207,7 @@ func (s *Session) judge(ctx context.Context, l *lane, t *task, err error) outcom
 func (s *Session) crowded(t *task, pause time.Duration) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.paused || time.Since(t.row.FirstFailed)+pause > s.g.Park
+	return s.paused && !s.g.Room.Full() || time.Since(t.row.FirstFailed)+pause > s.g.Park
 }
 
 // spillFailing moves the failing heads that sleep in memory to the store at once, their
@@ -254,13 +256,14 @@ func (s *Session) move(ctx context.Context, l *lane, t *task) outcome {
 	}
 	var copies []once.Outgoing
 	if row.State == once.Dead {
-		copies = append(copies, deadCopy(s.g.Group.Name, row)) // promise: bad input; the copy leaves with this transaction
+		copies = append(copies, s.g.Gate.DeadCopy(row)) // promise: bad input; the copy leaves with this transaction
 	}
 	if err := s.owner.Spill(ctx, row, successors, copies); err != nil {
 		return s.storeError(ctx, t, err)
 	}
 	s.moved(ctx, l, t, row, len(successors))
 	if t.mode == once.Live {
+		s.g.Room.Grow(l.size(1 + len(successors)))
 		return outcome{done: 1 + len(successors)}
 	}
 	if row.State == once.Dead && !row.Holds {
@@ -291,6 +294,7 @@ func (s *Session) moved(ctx context.Context, l *lane, t *task, row once.Row, suc
 	if row.State == once.Dead {
 		s.g.Meters.Record(ctx, t.event.Type, measure.Dead)
 		s.g.Log.Error("dead letter", s.attrs(t, "class", row.Class, "reason", row.Reason, "attempts", row.Attempts, "key_held", row.Holds)...)
+		s.g.Alarms.DeadLetter(s.g.Group.Name, s.g.Store, row)
 		s.relay.Wake()
 		return
 	}

@@ -39,10 +39,52 @@ func Record(s avro.Schema, data []byte, unmask bool) (json.RawMessage, error) {
 	return p.out, nil
 }
 
+// Personal lists the values of the fields of a record whose property pii is other
+// than none, as Record shows them; what is neither text nor a number is left out.
+func Personal(s avro.Schema, data []byte) ([]string, error) {
+	r := avrobin.NewReader()
+	r.Reset(data)
+	p := printer{r: r, unmask: true, personal: &[]string{}}
+	p.value(s)
+	if err := r.Finish(); err != nil {
+		return nil, err
+	}
+	return *p.personal, nil
+}
+
 type printer struct {
-	r      *avrobin.Reader
-	out    []byte
-	unmask bool
+	r        *avrobin.Reader
+	out      []byte
+	unmask   bool
+	personal *[]string // nil = nobody asks
+}
+
+// collect adds the leaves of a value of JSON to the personal ones.
+func (p *printer) collect(text []byte) {
+	var value any
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.UseNumber()
+	if err := d.Decode(&value); err != nil {
+		return // cut off: the reader has the error
+	}
+	p.leaves(value)
+}
+
+func (p *printer) leaves(value any) {
+	switch v := value.(type) {
+	case string:
+		*p.personal = append(*p.personal, v)
+	case json.Number:
+		*p.personal = append(*p.personal, v.String())
+	case []any:
+		for _, element := range v {
+			p.leaves(element)
+		}
+	case map[string]any:
+		for _, element := range v {
+			p.leaves(element)
+		}
+	}
 }
 
 func (p *printer) raw(s string) {
@@ -109,12 +151,18 @@ func (p *printer) record(s *avro.RecordSchema) {
 		p.text(f.Name())
 		p.raw(":")
 		p.r.At(f.Name())
-		if pii, _ := f.Prop("pii").(string); !p.unmask && pii != "" && pii != "none" {
+		pii, _ := f.Prop("pii").(string)
+		personal := pii != "" && pii != "none"
+		if personal && !p.unmask {
 			p.r.Skip(f.Type())
 			p.text(Masked)
 			continue
 		}
+		begin := len(p.out)
 		p.value(f.Type())
+		if personal && p.personal != nil {
+			p.collect(p.out[begin:])
+		}
 	}
 	p.raw("}")
 	p.r.Leave()

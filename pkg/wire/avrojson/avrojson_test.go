@@ -2,6 +2,7 @@ package avrojson_test
 
 import (
 	"encoding/binary"
+	"slices"
 	"testing"
 
 	"github.com/hamba/avro/v2"
@@ -49,6 +50,28 @@ func TestRecord(t *testing.T) {
 	for n := range data {
 		if got, err := avrojson.Record(parse(t, shown), []byte(data[:n]), false); err == nil {
 			t.Errorf("%d of %d bytes show as %s", n, len(data), got)
+		}
+	}
+}
+
+func TestPersonal(t *testing.T) {
+	t.Parallel()
+	s := parse(t, `{"type":"record","name":"R","fields":[
+		{"name":"number","type":"string","pii":"none"},
+		{"name":"mail","type":["null","string"],"pii":"contact"},
+		{"name":"who","type":{"type":"record","name":"P","fields":[{"name":"first","type":"string","pii":"none"},{"name":"age","type":"int"}]},"pii":"identity"},
+		{"name":"at","type":{"type":"array","items":"string"},"pii":"location"},
+		{"name":"sums","type":{"type":"map","values":"string"},"pii":"financial"},
+		{"name":"yes","type":"boolean","pii":"identity"}]}`)
+	data := "\x02n" + "\x02\x06a@b" + "\x02J\x54" + "\x04\x02x\x02y\x00" + "\x02\x02k\x02v\x00" + "\x01"
+	got, err := avrojson.Personal(s, []byte(data))
+	slices.Sort(got)
+	if want := []string{"42", "J", "a@b", "v", "x", "y"}; err != nil || !slices.Equal(got, want) {
+		t.Errorf("got %q, %v; want %q", got, err, want)
+	}
+	for n := range data {
+		if got, err := avrojson.Personal(s, []byte(data[:n])); err == nil {
+			t.Errorf("%d of %d bytes hold %q", n, len(data), got)
 		}
 	}
 }

@@ -1,4 +1,4 @@
-package operate_test
+package fault_test
 
 import (
 	"fmt"
@@ -6,7 +6,7 @@ import (
 
 	"pgregory.net/rapid"
 
-	"github.com/eventspine/spine/pkg/app/operate"
+	"github.com/eventspine/spine/pkg/dispatch/fault"
 )
 
 func TestFingerprint(t *testing.T) {
@@ -25,12 +25,12 @@ func TestFingerprint(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			if same := operate.Fingerprint("permanent", c.a) == operate.Fingerprint("permanent", c.b); same != c.same {
+			if same := fault.Fingerprint("permanent", c.a) == fault.Fingerprint("permanent", c.b); same != c.same {
 				t.Errorf("%q and %q have the same fingerprint: %t, want %t", c.a, c.b, same, c.same)
 			}
 		})
 	}
-	if operate.Fingerprint("permanent", "x") == operate.Fingerprint("transient", "x") {
+	if fault.Fingerprint("permanent", "x") == fault.Fingerprint("transient", "x") {
 		t.Error("two classes have the same fingerprint")
 	}
 }
@@ -41,7 +41,7 @@ func TestFingerprint_numbers(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		reason := func(n int) string { return fmt.Sprintf("line %d of shopify/uk:%d is short by %d", n, n*7, n*n) }
 		a, b := rapid.IntRange(0, 1<<30).Draw(t, "a"), rapid.IntRange(0, 1<<30).Draw(t, "b")
-		if operate.Fingerprint("permanent", reason(a)) != operate.Fingerprint("permanent", reason(b)) {
+		if fault.Fingerprint("permanent", reason(a)) != fault.Fingerprint("permanent", reason(b)) {
 			t.Fatalf("%q and %q differ", reason(a), reason(b))
 		}
 	})

@@ -1,4 +1,0 @@
-package operate
-
-// Fingerprint is open to tests.
-var Fingerprint = fingerprint
