@@ -50,6 +50,7 @@ func newFleet(t *testing.T, p *place, exe string) *fleet {
 		for n := 1; n <= 2; n++ {
 			m := &member{dir: p.dir, exe: exe, links: map[string]*link{}}
 			m.name = role[len(role)-1] + "-" + strconv.Itoa(n)
+			m.bury()
 			f.lay(t, net, m)
 			at := freeAddresses(t, 2)
 			m.ops = at[0]
@@ -170,7 +171,35 @@ func (f *fleet) member(name string) (*member, error) {
 	return nil, fmt.Errorf("no process %s", name)
 }
 
-func (m *member) rise() error { return m.spawn(m.exe, m.dir) }
+// rise begins a life, and writes down whose it is.
+func (m *member) rise() error {
+	if err := m.spawn(m.exe, m.dir); err != nil {
+		return err
+	}
+	return os.WriteFile(m.pidFile(), []byte(strconv.Itoa(m.cmd.Process.Pid)), 0o600)
+}
+
+func (m *member) pidFile() string { return filepath.Join(m.dir, m.name+".pid") }
+
+// bury ends what an interrupted run has left of this process.
+func (m *member) bury() {
+	text, err := os.ReadFile(m.pidFile())
+	if err != nil {
+		return
+	}
+	pid, err := strconv.Atoi(string(text))
+	if err != nil {
+		return
+	}
+	// The number may be somebody else's by now.
+	line, err := os.ReadFile(filepath.Join("/proc", string(text), "cmdline"))
+	if err != nil || !strings.Contains(string(line), filepath.Join(m.dir, m.name+".yaml")) {
+		return
+	}
+	if old, err := os.FindProcess(pid); err == nil {
+		_ = old.Kill()
+	}
+}
 
 // strike kills the process. One that was dead already has died of itself.
 func (m *member) strike() error {

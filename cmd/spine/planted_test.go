@@ -67,8 +67,8 @@ func deafRelays() (all []fault) {
 
 // comas take partitions from processes that do not know it.
 func comas() (all []fault) {
-	for i, m := range []string{"invoicing-1", "inventory-1", "analytics-1", "notifications-1"} {
-		all = append(all, fault{At: time.Duration(3+i) * time.Second, Kind: "coma", On: m, For: 13 * time.Second})
+	for i, m := range []string{"analytics-1", "inventory-1", "analytics-2", "invoicing-1"} {
+		all = append(all, fault{At: time.Duration(6+12*(i/2)) * time.Second, Kind: "coma", On: m, For: time.Duration(11+i/2) * time.Second})
 	}
 	return all
 }
@@ -88,12 +88,14 @@ func plantedBugs() []planted {
 			{once + "inbox/inbox.go", "	return fresh, nil\n", "	for _, e := range entries {\n		fresh[e.EventID] = struct{}{}\n	}\n	return fresh, nil\n"},
 			{once + "owner.go", "return off < t.next || t.row != \"\", nil", "return t.row != \"\", nil"},
 		}, kills, `stands more than once`},
+		// Marks in the inbox would hide most of it, and a zombie has to have something left to do.
 		{"no fence", []edit{
 			{once + "owner.go", "err == nil && epoch != t.o.epoch {", "err == nil && epoch == 0 {"},
 			{once + "owner.go", "err == nil && epoch != o.epoch {", "err == nil && epoch == 0 {"},
+			{once + "inbox/inbox.go", "	return fresh, nil\n", "	for _, e := range entries {\n		fresh[e.EventID] = struct{}{}\n	}\n	return fresh, nil\n"},
 			{partition + "session.go", "func (s *Session) Lose() { s.End(errLost) }", "func (s *Session) Lose() {}"},
-			often(),
-		}, comas, `before .* of the same key|the probe has handled|neither handled nor kept|stands more than once`},
+			{"cmd/spine/testdata/flaky/main.go", "err := call(ctx, tx, e, fact)", "time.Sleep(700 * time.Millisecond)\n			err := call(ctx, tx, e, fact)"},
+		}, comas, `stands more than once|the probe has handled`},
 		{"the offset goes before the effect", []edit{{
 			partition + "session.go", "		s.track.deliver(rec.Offset, rec.Timestamp)\n",
 			"		s.track.deliver(rec.Offset, rec.Timestamp)\n		s.track.ack(rec.Offset)\n",
