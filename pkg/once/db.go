@@ -50,6 +50,9 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	return db, nil
 }
 
+// ErrOlder says that the tables are not up to date: Open without Existing migrates them.
+const ErrOlder = database.Error("its tables are of an older version of spine: the process that runs the groups brings them up to date")
+
 // look holds the version of the tables against the one that this binary knows.
 func (db *DB) look(ctx context.Context) error {
 	own, err := fs.Sub(migrations, "migrations/"+string(db.Dialect()))
@@ -63,7 +66,7 @@ func (db *DB) look(ctx context.Context) error {
 	case err != nil:
 		return database.Available(err)
 	case stands < knows:
-		return errors.New("its tables are of an older version of spine: the process that runs the groups brings them up to date")
+		return ErrOlder
 	case stands > knows:
 		return errors.New("its tables are of a newer version of spine than this binary")
 	}

@@ -90,5 +90,22 @@ func (a *CLI) Confirm(yes bool, what string) error {
 	return nil
 }
 
+// ConfirmName asks a person to type the name of what is to be destroyed. Where nobody can
+// be asked, it is refused.
+func (a *CLI) ConfirmName(yes bool, what, name string) error {
+	if yes {
+		return nil
+	}
+	if !Terminal(a.Stdin) {
+		return Refused("nobody to ask whether to %s: use --yes", what)
+	}
+	fmt.Fprintf(a.Stderr, "To %s, type %s: ", what, name)
+	answer, _ := bufio.NewReader(a.Stdin).ReadString('\n') // no answer is no
+	if strings.TrimSpace(answer) != name {
+		return Refused("not confirmed: nothing was changed")
+	}
+	return nil
+}
+
 // People says that the output is for people.
 func (a *CLI) People() bool { return a.Output == "table" || a.Output == "wide" }

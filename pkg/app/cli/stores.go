@@ -21,6 +21,16 @@ func NewStores(l *config.Loaded) *Stores { return &Stores{l: l} }
 
 // Of is the database of a group.
 func (s *Stores) Of(ctx context.Context, group string) (*once.DB, error) {
+	return s.of(ctx, group, false)
+}
+
+// Restored is Of for a database that was restored: tables that are of an older version
+// are brought up to date, as a role would at its start.
+func (s *Stores) Restored(ctx context.Context, group string) (*once.DB, error) {
+	return s.of(ctx, group, true)
+}
+
+func (s *Stores) of(ctx context.Context, group string, restored bool) (*once.DB, error) {
 	url, err := s.l.ResolveText(s.l.DatabaseOf(group).URL)
 	if err != nil {
 		return nil, err
@@ -29,6 +39,9 @@ func (s *Stores) Of(ctx context.Context, group string) (*once.DB, error) {
 		return db, nil
 	}
 	db, err := once.Open(ctx, once.Options{URL: url, MaxConnections: 4, Existing: true})
+	if restored && errors.Is(err, once.ErrOlder) {
+		db, err = once.Open(ctx, once.Options{URL: url, MaxConnections: 4})
+	}
 	if err != nil {
 		return nil, fmt.Errorf("opening the store of %s: %w", group, err)
 	}

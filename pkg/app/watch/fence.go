@@ -46,7 +46,7 @@ func (a commands) fence(ctx context.Context, names []string, yes bool) (err erro
 	fenced, partitions := []fencedGroup{}, 0
 	stores := map[string]*once.Store{}
 	for _, name := range names {
-		db, err := dbs.Of(ctx, name)
+		db, err := dbs.Restored(ctx, name)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}

@@ -91,7 +91,7 @@ func (a commands) newGroupsCmd() *cobra.Command {
 				return a.Print(infos[0], func(w *cli.Table) { describeGroup(w, infos[0]) })
 			},
 		},
-		a.newResetCmd(), a.newFenceCmd(),
+		a.newResetCmd(), a.newFenceCmd(), a.newDeleteCmd(),
 	)
 	return cmd
 }

@@ -22,6 +22,11 @@ var notPast = map[string]bool{
 	"seed": true, "shred": true, "speed": true, "succeed": true, "weed": true,
 }
 
+// particles follow a verb and have no tense: handed-over, checked-in.
+var particles = map[string]bool{
+	"away": true, "back": true, "down": true, "in": true, "off": true, "on": true, "out": true, "over": true, "through": true, "up": true,
+}
+
 // doubling are the verbs whose last letter doubles before "ed".
 var doubling = map[string]bool{
 	"admit": true, "bar": true, "cancel": true, "clip": true, "commit": true, "control": true, "drop": true, "embed": true,
@@ -42,6 +47,10 @@ func pastTense(verb string) (ok bool, suggestion string) {
 		if word == past {
 			return true, verb
 		}
+	}
+	if i := strings.LastIndexByte(strings.TrimSuffix(head, "-"), '-') + 1; particles[word] && head != "" {
+		ok, past := pastTense(strings.TrimSuffix(head[i:], "-")) // a verb with its particle: hand-over is handed-over
+		return ok, head[:i] + past + "-" + word
 	}
 	stem, isPast := strings.CutSuffix(word, "ed")
 	if isPast && !notPast[word] {
