@@ -47,8 +47,14 @@ func history(tb testing.TB, g consumer.Group, o Options) (list []given) {
 	}
 	f := &filler{random: rand.New(rand.NewPCG(o.Seed, 7))}
 	for _, h := range g.On {
-		for n := range generatedEach {
-			list = append(list, f.event(tb, h.New(), instance, n))
+		versions := []func() any{h.New}
+		for _, up := range h.Upcasts { // older majors, too
+			versions = append(versions, up.New)
+		}
+		for _, version := range versions {
+			for n := range generatedEach {
+				list = append(list, f.event(tb, version(), instance, n))
+			}
 		}
 	}
 	return list
