@@ -36,7 +36,7 @@ func mistakes() []mistake {
 		{"the epoch is never compared", owner, "epoch != t.o.epoch", "false"},
 		{"next_offset is the highest that is done", tracker, "	t.open[i].done = true\n", "	t.open[i].done = true\n	for j := range t.open[:i] {\n		t.open[j].done = true\n	}\n"},
 		{"the memory of held keys begins empty", session, "held: owner.Held(),", "held: map[string]struct{}{},"},
-		{"successors stay behind", work, "if t.mode == once.Live && row.Holds {", "if false {"},
+		{"successors stay behind", work, "Spill(ctx, row, successors, copies)", "Spill(ctx, row, nil, copies)"},
 		{"a held key is handled", work, "if t.mode == once.Live && s.holds(l) {", "if false {"},
 		{"waiting rows don't count as done", owner, `return off < t.next || t.row != "", nil`, `return off < t.next, nil`},
 		{"an owner that is fenced gives up", holding, "|| err == nil || !r.members.Holds(a.lease) {", "|| err == nil || fault.Ends(err) || !r.members.Holds(a.lease) {"},

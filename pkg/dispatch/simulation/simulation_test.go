@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-const seedsByDefault = 20
+const seedsByDefault = 16
 
 func TestSimulation(t *testing.T) {
 	t.Parallel()
