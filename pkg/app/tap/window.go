@@ -122,3 +122,42 @@ func parseTime(s string, now time.Time) (time.Time, error) {
 func Since(t time.Time) Window {
 	return Window{from: position{kind: atTime, time: t}, to: position{kind: atEnd}, bounded: true}
 }
+
+// ParseRange reads the bounds of a range as people give them: what ParseWindow knows
+// without its @, and durations such as 2h, which are before now. An empty from is the
+// first record, an empty to the end as it is now.
+func ParseRange(from, to string, now time.Time) (Window, error) {
+	w := All()
+	var err error
+	if from != "" {
+		if w.from, err = parseBound(from, now); err != nil {
+			return Window{}, err
+		}
+	}
+	if to != "" {
+		w.to, err = parseBound(to, now)
+	}
+	return w, err
+}
+
+func parseBound(s string, now time.Time) (position, error) {
+	if t, err := ParseTime(s, now); err == nil {
+		return position{kind: atTime, time: t}, nil
+	}
+	p, err := parsePosition(s, now)
+	if err != nil {
+		err = fmt.Errorf("%s: want a time (2h, 2026-03-14, 2026-03-14T11:20:00Z), start, end, or an offset (17, +5, -5)", s)
+	}
+	return p, err
+}
+
+// ParseTime reads a duration before now, a day (UTC), or RFC 3339.
+func ParseTime(s string, now time.Time) (time.Time, error) {
+	if d, err := time.ParseDuration(s); err == nil && s != "0" && strings.Trim(s, "+-0123456789") != "" {
+		return now.Add(-d.Abs()), nil
+	}
+	if t, err := time.Parse(time.DateOnly, s); err == nil {
+		return t, nil
+	}
+	return time.Parse(time.RFC3339Nano, strings.TrimPrefix(s, "@"))
+}

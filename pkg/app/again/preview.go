@@ -1,0 +1,134 @@
+package again
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/eventspine/spine/pkg/app/cli"
+	"github.com/eventspine/spine/pkg/dispatch"
+	"github.com/eventspine/spine/pkg/event"
+	"github.com/eventspine/spine/pkg/once"
+	"github.com/eventspine/spine/pkg/once/replay"
+	"github.com/eventspine/spine/pkg/wire"
+)
+
+// plan is what a preview shows: a contract.
+type plan struct {
+	Group      string        `json:"group"`
+	Executed   bool          `json:"executed"`
+	Effects    bool          `json:"effects"`
+	Partitions []plannedPart `json:"partitions"`
+}
+
+// plannedPart says what a replay of a partition would do.
+type plannedPart struct {
+	Topic     string `json:"topic"`
+	Partition int32  `json:"partition"`
+	From      int64  `json:"from"`
+	Until     int64  `json:"until"`
+	Records   int    `json:"records"`
+	ToHandle  int    `json:"to_handle"`
+	Handled   int    `json:"handled"` // before: they are counted as duplicates
+	Waiting   int    `json:"waiting"`
+	Dead      int    `json:"dead"`
+	Backfill  int    `json:"backfill"` // left out without --backfill
+	Other     int    `json:"other"`    // of other facts
+}
+
+// previewBatch is how many records are looked up together.
+const previewBatch = 500
+
+// candidate is a record that the group may have to handle.
+type candidate struct {
+	id     string
+	offset int64
+}
+
+// preview reads the range and says what would become of it.
+func (j *job) preview(ctx context.Context) error {
+	parts := make([]plannedPart, len(j.owned))
+	waiting := make([][]candidate, len(j.owned))
+	ranges, err := j.read(ctx, func(i int, r *kgo.Record) error {
+		parts[i].Records++
+		c, ok := j.sort(&parts[i], r)
+		if !ok {
+			return nil
+		}
+		if waiting[i] = append(waiting[i], c); len(waiting[i]) < previewBatch {
+			return nil
+		}
+		err := j.lookUp(ctx, i, &parts[i], waiting[i])
+		waiting[i] = waiting[i][:0]
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	p := plan{Group: j.group, Effects: j.effects, Partitions: []plannedPart{}}
+	for i, r := range ranges {
+		if err := j.lookUp(ctx, i, &parts[i], waiting[i]); err != nil {
+			return err
+		}
+		parts[i].Topic, parts[i].Partition, parts[i].From, parts[i].Until = r.Topic, r.Partition, r.From, r.Until
+		p.Partitions = append(p.Partitions, parts[i])
+	}
+	err = j.Print(p, func(w *cli.Table) {
+		w.Row("TOPIC", "PARTITION", "FROM", "UNTIL", "RECORDS", "TO HANDLE", "HANDLED", "WAITING", "DEAD", "BACKFILL", "OTHER")
+		for _, x := range p.Partitions {
+			w.Row(x.Topic, x.Partition, x.From, x.Until, x.Records, x.ToHandle, x.Handled, x.Waiting, x.Dead, x.Backfill, x.Other)
+		}
+	})
+	if err == nil && j.People() {
+		fmt.Fprintln(j.Stderr, "spine: a preview, nothing was changed; --execute does it")
+	}
+	return err
+}
+
+// sort says what a record is, as far as it shows without the store; false = it is
+// counted.
+func (j *job) sort(p *plannedPart, r *kgo.Record) (candidate, bool) {
+	e, bad := wire.Head(r)
+	switch {
+	case !slices.Contains(dispatch.Types(j.of), e.Type), len(j.facts) > 0 && !slices.Contains(j.facts, e.Type):
+		p.Other++
+		return candidate{}, false
+	case bad == nil && e.Origin == event.OriginBackfill && !j.backfill && !j.of.Backfill:
+		p.Backfill++
+		return candidate{}, false
+	}
+	c := candidate{e.ID, r.Offset}
+	if c.id == "" { // one without an id is only itself
+		c.id = fmt.Sprintf("%s/%d/%d", r.Topic, r.Partition, r.Offset)
+	}
+	return c, true
+}
+
+// lookUp asks the store what is done.
+func (j *job) lookUp(ctx context.Context, i int, p *plannedPart, list []candidate) error {
+	ids, offsets := make([]string, len(list)), make([]int64, len(list))
+	for n, c := range list {
+		ids[n], offsets[n] = c.id, c.offset
+	}
+	known, err := replay.Look(ctx, j.db.DB, j.group, ids, replay.Place{Ownership: j.owned[i].Ownership, Offsets: offsets})
+	if err != nil {
+		return err
+	}
+	for _, c := range list {
+		_, handled := known.Handled[c.id]
+		state, stands := known.Standing[c.offset]
+		switch {
+		case handled:
+			p.Handled++
+		case stands && state == string(once.Dead):
+			p.Dead++
+		case stands:
+			p.Waiting++
+		default:
+			p.ToHandle++
+		}
+	}
+	return nil
+}
