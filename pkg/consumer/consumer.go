@@ -5,6 +5,32 @@
 // A handler runs inside one SQL transaction together with the mark that its event
 // is handled. What it writes through Tx, what it publishes and the effects it asks
 // for are committed together or not at all, once per event (promise: once).
+//
+// # Writing a group
+//
+// A group is one folder and one line in the list of groups. Its Name is the prefix of
+// its tables, its Tables are migrations, and On has one handler per fact. See the
+// example of the package.
+//
+// A handler takes events of one key one after the other, in the order of their topic,
+// and events of different keys side by side. So it
+//
+//   - writes through Tx only, with the context that it was given: what it keeps in
+//     memory is lost in a restart, and what it writes elsewhere isn't undone;
+//   - gives what must be unique for good a key of its own, such as one invoice per
+//     order: the memory of handled events is long, and ends;
+//   - stores what comes before the fact that it belongs to, and applies it later: a
+//     refund may precede its order. It never waits for another fact of the same key,
+//     which would queue behind it;
+//   - makes ids and keys from the event, never from a clock, a counter or chance;
+//   - calls nothing outside: it asks for an Effect, which is called after the commit.
+//
+// What it answers says what becomes of the event: nil is handled; Reject is a dead
+// letter now; Later lets the key wait; Unavailable is the fault of a dependency, and
+// tried again until that is back. Any other error, and a panic, is tried again a few
+// times, and then is a dead letter, behind which the later events of its key wait.
+//
+// consumertest.Run tries all of that on a group, with every fault, in a few seconds.
 package consumer
 
 import (

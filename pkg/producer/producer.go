@@ -2,6 +2,26 @@
 // a value: what a source system can tell us, how its deliveries are verified, and
 // what they mean. It has no clock, no network, no configuration and no Kafka: the
 // engine hands it bytes and gets facts back.
+//
+// # Writing an adapter
+//
+// An adapter is one folder and one line in the list of systems. See the example of the
+// package.
+//
+//   - A Webhook says how a request is verified, over the bytes as they came; what
+//     happened, by a Look at a header or a field; and which headers are kept. Its Key is
+//     the object that the delivery is about, so that all of one object stay in order.
+//   - An Object says what deliveries mean. A Snapshot carries the whole state of an
+//     object: facts come from what changed since the one before, whatever the vendor
+//     calls it. A Report is one thing that happened. One kind of delivery emits each
+//     fact, so that none is told twice under two ids.
+//   - The function that makes facts is pure. The same delivery gives the same facts
+//     with the same ids, however often and however late it comes: times and entities
+//     are the vendor's, and what can happen again has a Discriminator.
+//   - What is required of a body is tagged spine:"required"; what can't be read is an
+//     error that names the field, and the delivery waits as a dead letter, unchanged.
+//
+// producertest.Run tries all of that on an adapter.
 package producer
 
 import (
