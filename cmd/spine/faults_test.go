@@ -93,7 +93,7 @@ func newProgram(t *testing.T, form string) *program {
 	case "long":
 		p.facts, p.faults, p.every, p.patience = 1_000_000, 500, 5*time.Second, 2*time.Hour
 	case "planted":
-		p.facts, p.patience, p.pace = 3000, 90*time.Second, 10*time.Millisecond
+		p.facts, p.patience, p.pace = 1800, time.Minute, 10*time.Millisecond
 	}
 	p.facts, p.faults = number(t, "SPINE_TEST_FAULTS_FACTS", p.facts), number(t, "SPINE_TEST_FAULTS_COUNT", p.faults)
 	var err error

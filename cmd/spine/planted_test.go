@@ -40,7 +40,7 @@ func blows(kind string, every, long time.Duration, rounds int, on ...string) (al
 }
 
 func kills() []fault {
-	return blows("kill", 900*time.Millisecond, 200*time.Millisecond, 3,
+	return blows("kill", 800*time.Millisecond, 200*time.Millisecond, 2,
 		"translate-1", "inventory-1", "invoicing-1", "analytics-1", "translate-2", "inventory-2", "notifications-1", "analytics-2")
 }
 

@@ -44,7 +44,8 @@ type kindOfFault struct {
 	from, to time.Duration
 }
 
-// kindsOfFault are all kinds, the frequent ones first.
+// kindsOfFault are all kinds. To rewind is to set a group back, so that all comes
+// again; to roll is a deploy.
 func kindsOfFault(members []string) []kindOfFault {
 	var links, databases, brokers []string
 	for _, m := range members {
@@ -72,8 +73,8 @@ func kindsOfFault(members []string) []kindOfFault {
 		{"crash", 2, []string{"postgres"}, 200 * ms, 3 * s},
 		{"pause", 2, []string{"registry"}, 500 * ms, 5 * s},
 		{"crash", 1, []string{"registry"}, 200 * ms, 5 * s},
-		{"rewind", 3, []string{"translate", "inventory", "invoicing", "notifications", "analytics", "probe"}, 0, 0}, // set back: all comes again
-		{"roll", 1, []string{"all"}, 0, 0}, // a deploy
+		{"rewind", 3, []string{"translate", "inventory", "invoicing", "notifications", "analytics", "probe"}, 0, 0},
+		{"roll", 1, []string{"all"}, 0, 0},
 	}
 }
 
