@@ -68,17 +68,31 @@ func patience(t *testing.T) context.Context {
 	return ctx
 }
 
+// onBoth runs a test of membership under both protocols.
+func onBoth(t *testing.T, test func(t *testing.T, protocol string)) {
+	t.Helper()
+	for _, protocol := range []string{bus.Classic, bus.Consumer} {
+		t.Run(protocol, func(t *testing.T) { t.Parallel(); test(t, protocol) })
+	}
+}
+
 // member joins a group and hands over what its callbacks say.
 type member struct {
 	*bus.Group
 	assigned, revoked, lost chan []bus.Lease
 }
 
-func join(t *testing.T, c bus.Config, group, topic string, onRevoke func(*bus.Group, context.Context, []bus.Lease)) *member {
+func join(t *testing.T, c bus.Config, topic string, onRevoke func(*bus.Group, context.Context, []bus.Lease)) *member {
+	t.Helper()
+	return joinBy(t, c, bus.Classic, topic, onRevoke)
+}
+
+// joinBy joins a group that reads the topic of its name.
+func joinBy(t *testing.T, c bus.Config, protocol, topic string, onRevoke func(*bus.Group, context.Context, []bus.Lease)) *member {
 	t.Helper()
 	m := &member{assigned: make(chan []bus.Lease, 100), revoked: make(chan []bus.Lease, 100), lost: make(chan []bus.Lease, 100)}
 	g, err := bus.NewGroup(c, bus.GroupOptions{
-		Name: group, Topics: []string{topic},
+		Name: topic, Topics: []string{topic}, Protocol: protocol,
 		Assigned: func(l []bus.Lease) { m.assigned <- l },
 		Revoked: func(ctx context.Context, l []bus.Lease) {
 			if onRevoke != nil {
@@ -92,6 +106,9 @@ func join(t *testing.T, c bus.Config, group, topic string, onRevoke func(*bus.Gr
 		t.Fatal(err)
 	}
 	m.Group = g
+	if err := g.Supported(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	if err := g.Join(); err != nil {
 		t.Fatal(err)
 	}
@@ -226,7 +243,7 @@ func TestGroup_readsFromWhereItIsTold(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	m := join(t, c, name, name, nil)
+	m := join(t, c, name, nil)
 	lease := leases(t, m.assigned, 1)[0]
 	for _, from := range []int64{7, 2, 9} { // backwards, too: a session that starts over
 		got := make(chan int64, 100)
@@ -254,7 +271,7 @@ func TestGroup_outOfRange(t *testing.T) {
 	t.Parallel()
 	c := brokers(t)
 	name := topic(t, c, 1)
-	m := join(t, c, name, name, nil)
+	m := join(t, c, name, nil)
 	lease := leases(t, m.assigned, 1)[0]
 	failed := make(chan error, 10)
 	m.Start(lease, 5, func(_ context.Context, b bus.Batch) {
@@ -277,70 +294,74 @@ func TestGroup_outOfRange(t *testing.T) {
 // nor back.
 func TestCommit_afterRevoke(t *testing.T) {
 	t.Parallel()
-	c := brokers(t)
-	name := topic(t, c, 2)
-	a := join(t, c, name, name, func(g *bus.Group, ctx context.Context, l []bus.Lease) {
-		for _, lease := range l { // in the callback the lease still stands
-			if err := g.Commit(ctx, []bus.Commit{{Lease: lease, Offset: 3, Time: time.UnixMilli(1700000000123)}}); err != nil {
+	onBoth(t, func(t *testing.T, protocol string) {
+		c := brokers(t)
+		name := topic(t, c, 2)
+		a := joinBy(t, c, protocol, name, func(g *bus.Group, ctx context.Context, l []bus.Lease) {
+			for _, lease := range l { // in the callback the lease still stands
+				if err := g.Commit(ctx, []bus.Commit{{Lease: lease, Offset: 3, Time: time.UnixMilli(1700000000123)}}); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+		leases(t, a.assigned, 2)
+		b := joinBy(t, c, protocol, name, nil)
+		gone := leases(t, a.revoked, 1)
+		now := leases(t, b.assigned, 1)
+		if gone[0].Partition != now[0].Partition {
+			t.Fatalf("a gave %s, b got %s", gone[0], now[0])
+		}
+		if a.Holds(gone[0]) || !b.Holds(now[0]) {
+			t.Error("the lease stands where it has ended, or has ended where it stands")
+		}
+		for _, late := range []int64{10, 1} {
+			if err := a.Commit(patience(t), []bus.Commit{{Lease: gone[0], Offset: late}}); err != nil {
 				t.Error(err)
 			}
 		}
-	})
-	leases(t, a.assigned, 2)
-	b := join(t, c, name, name, nil)
-	gone := leases(t, a.revoked, 1)
-	now := leases(t, b.assigned, 1)
-	if gone[0].Partition != now[0].Partition {
-		t.Fatalf("a gave %s, b got %s", gone[0], now[0])
-	}
-	if a.Holds(gone[0]) || !b.Holds(now[0]) {
-		t.Error("the lease stands where it has ended, or has ended where it stands")
-	}
-	for _, late := range []int64{10, 1} {
-		if err := a.Commit(patience(t), []bus.Commit{{Lease: gone[0], Offset: late}}); err != nil {
-			t.Error(err)
+		at, ok := committed(t, c, name).Lookup(name, gone[0].ID)
+		if !ok || at.At != 3 {
+			t.Errorf("committed is %d, want 3", at.At)
 		}
-	}
-	at, ok := committed(t, c, name).Lookup(name, gone[0].ID)
-	if !ok || at.At != 3 {
-		t.Errorf("committed is %d, want 3", at.At)
-	}
-	if when, ok := bus.CommittedTime(at.Metadata); !ok || when.UnixMilli() != 1700000000123 {
-		t.Errorf("metadata %q: got %v", at.Metadata, when)
-	}
+		if when, ok := bus.CommittedTime(at.Metadata); !ok || when.UnixMilli() != 1700000000123 {
+			t.Errorf("metadata %q: got %v", at.Metadata, when)
+		}
+	})
 }
 
 // A partition that goes away and comes back is another lease.
 func TestLease_isOneAssignment(t *testing.T) {
 	t.Parallel()
-	c := brokers(t)
-	name := topic(t, c, 2)
-	a := join(t, c, name, name, nil)
-	first := leases(t, a.assigned, 2)
-	b, err := bus.NewGroup(c, bus.GroupOptions{
-		Name: name, Topics: []string{name}, Assigned: func([]bus.Lease) {},
-		Revoked: func(context.Context, []bus.Lease) {}, Lost: func([]bus.Lease) {},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := b.Join(); err != nil {
-		t.Fatal(err)
-	}
-	gone := leases(t, a.revoked, 1)
-	b.Close(patience(t))
-	back := leases(t, a.assigned, 1)
-	if back[0].Partition != gone[0].Partition {
-		t.Fatalf("%s came back for %s", back[0], gone[0])
-	}
-	if a.Holds(gone[0]) || !a.Holds(back[0]) {
-		t.Error("the old lease stands again")
-	}
-	for _, l := range first {
-		if l != gone[0] && !a.Holds(l) {
-			t.Errorf("%s was never given away", l)
+	onBoth(t, func(t *testing.T, protocol string) {
+		c := brokers(t)
+		name := topic(t, c, 2)
+		a := joinBy(t, c, protocol, name, nil)
+		first := leases(t, a.assigned, 2)
+		b, err := bus.NewGroup(c, bus.GroupOptions{
+			Name: name, Topics: []string{name}, Protocol: protocol, Assigned: func([]bus.Lease) {},
+			Revoked: func(context.Context, []bus.Lease) {}, Lost: func([]bus.Lease) {},
+		})
+		if err != nil {
+			t.Fatal(err)
 		}
-	}
+		if err := b.Join(); err != nil {
+			t.Fatal(err)
+		}
+		gone := leases(t, a.revoked, 1)
+		b.Close(patience(t))
+		back := leases(t, a.assigned, 1)
+		if back[0].Partition != gone[0].Partition {
+			t.Fatalf("%s came back for %s", back[0], gone[0])
+		}
+		if a.Holds(gone[0]) || !a.Holds(back[0]) {
+			t.Error("the old lease stands again")
+		}
+		for _, l := range first {
+			if l != gone[0] && !a.Holds(l) {
+				t.Errorf("%s was never given away", l)
+			}
+		}
+	})
 }
 
 func TestConfig_refuses(t *testing.T) {

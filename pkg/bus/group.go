@@ -69,18 +69,21 @@ type GroupOptions struct {
 	Assigned  func([]Lease)                  // returns at once
 	Revoked   func(context.Context, []Lease) // finishes and commits; the leases end when it returns
 	Lost      func([]Lease)                  // the leases have ended
-	Session   time.Duration                  // the broker drops a silent member after it; 0 = 10 s
+	Protocol  string                         // Classic or Consumer; "" = Classic
+	Session   time.Duration                  // the broker drops a silent member after it; 0 = 10 s; of Consumer the broker decides
 	Rebalance time.Duration                  // time for Revoked; 0 = 60 s
 }
 
-// Group is a member of a consumer group (cooperative-sticky). Membership and
+// Group is a member of a consumer group. Membership and
 // fetching are two clients: a partition is fetched from exactly the offset that
 // Start names, and nothing that a former lease has polled can reach a later one.
 type Group struct {
-	joining []kgo.Opt
-	member  *kgo.Client // since Join
-	fetch   *kgo.Client
-	admin   *kadm.Client
+	name     string
+	protocol string
+	joining  []kgo.Opt
+	member   *kgo.Client // since Join
+	fetch    *kgo.Client
+	admin    *kadm.Client
 
 	commits   chan struct{} // full over a commit and while leases end (promise: fenced): a lock that one may stop waiting for; taken before mu
 	mu        sync.Mutex
@@ -113,13 +116,20 @@ func NewGroup(c Config, o GroupOptions) (*Group, error) {
 	if o.Rebalance == 0 {
 		o.Rebalance = time.Minute
 	}
-	g := &Group{commits: make(chan struct{}, 1), leases: map[Partition]Lease{}, committed: map[Partition]int64{}}
+	balancing, err := balancing(o.Protocol)
+	if err != nil {
+		return nil, err
+	}
+	g := &Group{name: o.Name, protocol: o.Protocol, commits: make(chan struct{}, 1), leases: map[Partition]Lease{}, committed: map[Partition]int64{}}
 	g.fetch, err = kgo.NewClient(append(slices.Clone(opts), fetching()...)...)
 	if err != nil {
 		return nil, fmt.Errorf("kafka consumer: %w", err)
 	}
 	g.admin = kadm.NewClient(g.fetch)
 	g.joining = append(slices.Clone(opts), g.membership(o)...)
+	for _, opt := range balancing {
+		g.joining = append(g.joining, opt)
+	}
 	return g, nil
 }
 
@@ -138,7 +148,7 @@ func (g *Group) Join() error {
 func (g *Group) membership(o GroupOptions) []kgo.Opt {
 	return []kgo.Opt{
 		kgo.ConsumerGroup(o.Name), kgo.ConsumeTopics(o.Topics...), kgo.DisableAutoCommit(),
-		kgo.Balancers(kgo.CooperativeStickyBalancer()), kgo.ConsumeResetOffset(kgo.NoResetOffset()),
+		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
 		kgo.SessionTimeout(o.Session), kgo.HeartbeatInterval(o.Session / 4), kgo.RebalanceTimeout(o.Rebalance),
 		// The member never fetches: it takes no offset from Kafka, it only notes them.
 		kgo.AdjustFetchOffsetsFn(func(_ context.Context, at map[string]map[int32]kgo.Offset) (map[string]map[int32]kgo.Offset, error) {
@@ -184,6 +194,16 @@ func (g *Group) Committed(p Partition) (int64, bool) {
 	defer g.mu.Unlock()
 	offset, ok := g.committed[p]
 	return offset, ok && offset >= 0
+}
+
+// AskCommitted asks for Kafka's offset of a partition; false = none.
+func (g *Group) AskCommitted(ctx context.Context, p Partition) (int64, bool, error) {
+	offsets, err := g.admin.FetchOffsets(ctx, g.name)
+	if err != nil {
+		return 0, false, fmt.Errorf("asking for the offset that Kafka has of %s: %w", p, err)
+	}
+	at, ok := offsets.Lookup(p.Topic, p.ID)
+	return at.At, ok && at.Err == nil && at.At >= 0, nil
 }
 
 func (g *Group) grant(m map[string][]int32) []Lease {

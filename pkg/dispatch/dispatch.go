@@ -57,6 +57,7 @@ type Options struct {
 	CommitInterval  time.Duration // next_offset is stored so often; 0 = 1 s
 	Look            time.Duration // the epoch and the waiting rows are looked at so often; 0 = 2 s
 	ShutdownTimeout time.Duration // to finish what is in flight, at the end and when a partition goes away; 0 = 20 s
+	Protocol        string        // of group membership: bus.Classic or bus.Consumer; "" = classic
 	Session         time.Duration // the broker drops a silent member after it; 0 = 10 s
 	WaitingRoom     int64         // bytes that may wait or be dead, in the whole group; 0 = 256 MiB
 
@@ -163,7 +164,7 @@ func (r *Runner) Run(ctx context.Context) error {
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	members, err := bus.NewGroup(r.o.Kafka, bus.GroupOptions{
-		Name: r.o.Group.Name, Topics: r.o.Topics, Session: r.o.Session,
+		Name: r.o.Group.Name, Topics: r.o.Topics, Protocol: r.o.Protocol, Session: r.o.Session,
 		Assigned:  func(leases []bus.Lease) { r.assigned(work, leases) },
 		Revoked:   r.revoked,
 		Lost:      r.lost,
@@ -283,6 +284,13 @@ func (r *Runner) join(ctx context.Context) error {
 		}
 		return err
 	}, never)
+	if err != nil || ctx.Err() != nil {
+		return err
+	}
+	err = r.patiently(ctx, fault.Broker, r.members.Supported, func(err error) bool {
+		var refused *bus.ProtocolError
+		return errors.As(err, &refused)
+	})
 	if err != nil || ctx.Err() != nil {
 		return err
 	}

@@ -91,7 +91,9 @@ func newLooseWorld(tb testing.TB, partitions int32) *world {
 	tb.Helper()
 	set := devtest.Parts(tb)
 	if !set.Real {
-		cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.GroupMinSessionTimeout(500*time.Millisecond))
+		cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.GroupMinSessionTimeout(500*time.Millisecond), kfake.BrokerConfigs(map[string]string{
+			"group.consumer.heartbeat.interval.ms": "200", "group.consumer.session.timeout.ms": "1000",
+		}))
 		if err != nil {
 			tb.Fatal(err)
 		}
@@ -248,7 +250,8 @@ func (w *world) options() dispatch.Options {
 		},
 		Retry:          dispatch.Retry{Attempts: 3, Base: 5 * time.Millisecond, Max: 50 * time.Millisecond},
 		CommitInterval: 50 * time.Millisecond, Look: 50 * time.Millisecond, ShutdownTimeout: 10 * time.Second,
-		Log: w.log(),
+		Protocol: os.Getenv("SPINE_TEST_PROTOCOL"), // for a run of all tests under the other one
+		Log:      w.log(),
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/eventspine/spine/pkg/app/config"
+	"github.com/eventspine/spine/pkg/bus"
 	"github.com/eventspine/spine/pkg/consumer"
 	"github.com/eventspine/spine/pkg/dispatch"
 	"github.com/eventspine/spine/pkg/once"
@@ -71,6 +72,10 @@ func (s *server) startGroup(ctx context.Context, all *errgroup.Group, r role) {
 			if err == nil {
 				return fmt.Errorf("group %s ended by itself", r.group.Name)
 			}
+			var refused *bus.ProtocolError
+			if errors.As(err, &refused) {
+				return fmt.Errorf("%w: groups.%s.protocol: %w", config.ErrInvalid, r.group.Name, err)
+			}
 			if !errors.Is(err, once.ErrUnavailable) {
 				return fmt.Errorf("running group %s: %w", r.group.Name, err)
 			}
@@ -94,7 +99,7 @@ func (s *server) runGroup(ctx context.Context, r role, st *state) error {
 	runner, err := dispatch.New(dispatch.Options{
 		Group: r.group, Unheld: r.unheld, Consent: r.consent, Topics: r.topics, DB: db, Kafka: s.Kafka, Codec: s.codec, Route: s.Topics.Route,
 		Instances: s.Config.InstanceSettings(), Concurrency: set.Concurrency, ShutdownTimeout: s.Shutdown,
-		Retry: dispatch.Retry{Attempts: set.Attempts}, Deadline: set.Deadline, Release: set.OnExhausted == "release",
+		Retry: dispatch.Retry{Attempts: set.Attempts}, Deadline: set.Deadline, Release: set.OnExhausted == "release", Protocol: set.Protocol,
 		WaitingRoom: int64(set.WaitingRoom), Version: s.Version, Alarms: s.alarms,
 		Meter: s.metrics.Meter("spine/dispatch"), Log: s.Log,
 	})

@@ -154,10 +154,27 @@ func (g *Engine) Open(ctx context.Context, l bus.Lease) (*Session, error) {
 	s.relay = g.Gate.NewRelay(out)
 	s.effects = g.Gate.NewEffects(out, s.relay)
 	s.track.next = s.stored
-	if kafka, ok := g.Members.Committed(l.Partition); found && ok && (kafka > s.stored || kafka < s.stored-maxOpen) {
-		s.log.Warn("the offset of the store and the one of Kafka differ; the store's stands", "store", s.stored, "kafka", kafka)
+	if found {
+		s.compare(ctx)
 	}
 	return s, nil
+}
+
+// compare tells people where the store and Kafka differ. Kafka's offset follows the
+// store's: behind it, by no more than what a crash leaves untold, is nothing to worry
+// about; ahead of it, or far behind, somebody restored or reset one of the two.
+func (s *Session) compare(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	kafka, ok, err := s.g.Members.AskCommitted(ctx, s.lease.Partition)
+	if err != nil || !ok || kafka == s.stored {
+		return // it decides nothing: who can't tell it can't read either, and says so
+	}
+	level := slog.LevelInfo
+	if kafka > s.stored || kafka < s.stored-maxOpen {
+		level = slog.LevelWarn
+	}
+	s.log.Log(ctx, level, "the offsets of the store and of Kafka differ: the store's stands", "store", s.stored, "kafka", kafka)
 }
 
 // Serve fetches and runs until the session ends, and answers why it ended: nil =
