@@ -57,9 +57,13 @@ func (p *place) run(t *testing.T, args ...string) *running {
 	}
 	ctx, cancel := context.WithCancel(context.Background()) // outlives the test's own: it ends in the cleanup
 	r := &running{cancel: cancel, ended: make(chan struct{})}
+	fleet := fleetOfMain()
+	if p.adapters != nil {
+		fleet.Adapters = p.adapters
+	}
 	go func() {
 		defer close(r.ended)
-		r.code = app.Run(ctx, fleetOfMain(), app.Process{
+		r.code = app.Run(ctx, fleet, app.Process{
 			Args: args, Stdin: strings.NewReader(""), Stdout: io.Discard, Stderr: log, Env: map[string]string{},
 		})
 	}()

@@ -36,16 +36,17 @@ import (
 type place struct {
 	dir      string
 	shops    []producer.Shop
-	brokers  string   // host:port,…
-	registry string   // URL
-	database string   // URL
-	kafka    string   // address of the embedded broker, where there is one
-	intake   string   // address of the webhooks
-	ops      string   // address of health and metrics
-	groups   string   // YAML of groups; "" = defaults
-	maxBody  string   // "" = default
-	spools   []string // files; none = the one in the data folder
-	probed   bool     // the fleet has the probe among its groups
+	brokers  string             // host:port,…
+	registry string             // URL
+	database string             // URL
+	kafka    string             // address of the embedded broker, where there is one
+	intake   string             // address of the webhooks
+	ops      string             // address of health and metrics
+	groups   string             // YAML of groups; "" = defaults
+	maxBody  string             // "" = default
+	spools   []string           // files; none = the one in the data folder
+	probed   bool               // the fleet has the probe among its groups
+	adapters []producer.Adapter // nil = main's
 }
 
 // fleet is what runs at the place; each call makes new groups, as each process does.

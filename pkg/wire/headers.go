@@ -23,8 +23,9 @@ const (
 	HeaderTraceparent = "traceparent"
 	HeaderRequest     = "spine_request" // request id of the caller that began it
 	HeaderOrigin      = "spine_origin"
-	HeaderKind        = "spine_kind"  // deliveries: the vendor's word
-	headerHTTP        = "spine_http_" // deliveries: a kept header of the request
+	HeaderRetold      = "spine_retold" // facts found when deliveries were translated again: the time; they come out of order
+	HeaderKind        = "spine_kind"   // deliveries: the vendor's word
+	headerHTTP        = "spine_http_"  // deliveries: a kept header of the request
 )
 
 const (

@@ -32,7 +32,8 @@ type Event struct {
 	Request  string // of the call over HTTP in which it began
 	First    Place
 	Copies   int  // records that carry the id
-	Changed  bool // two of them differ in content
+	Changed  bool // two of them differ in content, though nobody has asked for it
+	Retold   bool // found when deliveries were translated again: it comes late
 }
 
 // Delivery is one id of a raw topic.
@@ -374,6 +375,7 @@ func (r *Result) publishedOrder(s Stock) {
 	for id, e := range s.Events {
 		cause := s.Events[e.Cause]
 		switch {
+		case e.Retold:
 		case e.Sequence != "":
 			lanes["s|"+e.First.partition()+"|"+e.Source+"|"+e.Key] = append(lanes["s|"+e.First.partition()+"|"+e.Source+"|"+e.Key], entry{id, e})
 		case cause != nil && ordered[e.Source]:

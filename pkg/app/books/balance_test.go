@@ -71,6 +71,17 @@ func TestBalance_balanced(t *testing.T) {
 	}
 }
 
+// A fact that was found when its delivery was translated again comes behind what
+// followed from later ones: that is no disorder.
+func TestBalance_retold(t *testing.T) {
+	t.Parallel()
+	s := balanced()
+	s.Events["o1"].Sequence, s.Events["o2"].Sequence, s.Events["o2"].Retold = "2", "1", true
+	if got := books.Balance(s); !got.Balanced {
+		t.Errorf("%+v %v", got.Totals, got.Findings)
+	}
+}
+
 // Every kind of imbalance, planted alone, is found, named and counted.
 func TestBalance_finds(t *testing.T) {
 	t.Parallel()

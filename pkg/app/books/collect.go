@@ -107,12 +107,13 @@ func (o Options) stream(ctx context.Context) (Stock, error) {
 		sum := maphash.Bytes(seed, r.Value)
 		if e := s.Events[id]; e != nil {
 			e.Copies++
-			suspects[id] = suspects[id] || contents[id] != sum
+			suspects[id] = suspects[id] || contents[id] != sum && h[wire.HeaderRetold] == ""
 			return nil
 		}
 		s.Events[id] = &Event{
 			Type: h["ce_type"], Source: h["ce_source"], Key: string(r.Key), Cause: h["ce_causationid"],
 			Sequence: h["ce_sequence"], Request: h["spine_request"], First: place, Copies: 1,
+			Retold: h[wire.HeaderRetold] != "",
 		}
 		contents[id] = sum
 		return nil
@@ -136,7 +137,7 @@ func (s *Stock) delivery(id string, h map[string]string, place Place) {
 func headers(r *kgo.Record) map[string]string {
 	h := make(map[string]string, len(r.Headers))
 	for _, header := range r.Headers {
-		if strings.HasPrefix(header.Key, "ce_") || header.Key == "spine_request" {
+		if strings.HasPrefix(header.Key, "ce_") || header.Key == "spine_request" || header.Key == wire.HeaderRetold {
 			h[header.Key] = string(header.Value)
 		}
 	}

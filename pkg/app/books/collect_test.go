@@ -43,6 +43,10 @@ func TestStream_contentIsThePayloadWithoutMeta(t *testing.T) {
 			{Key: "ce_subject", Value: []byte("thing/1")},
 		}}
 	}
+	retold := func(r *kgo.Record) *kgo.Record {
+		r.Headers = append(r.Headers, kgo.RecordHeader{Key: wire.HeaderRetold, Value: []byte("2026-03-14T11:20:00Z")})
+		return r
+	}
 	opts := []kgo.Opt{kgo.SeedBrokers(parts.Brokers...)}
 	client, err := kgo.NewClient(opts...)
 	if err != nil {
@@ -59,6 +63,7 @@ func TestStream_contentIsThePayloadWithoutMeta(t *testing.T) {
 		record(topic, "identical", value(1, 1)), record(topic, "identical", value(1, 1)),
 		record(topic, "reported twice", value(1, 1)), record(topic, "reported twice", value(2, 1)),
 		record(topic, "changed", value(1, 1)), record(topic, "changed", value(1, 2)), record(topic, "changed", value(1, 1)),
+		record(topic, "named", value(1, 1)), retold(record(topic, "named", value(1, 2))),
 		record(topic, "broken", value(1, 1)), record(topic, "broken", []byte("nothing of ours")),
 		noID, unreadable,
 	} {
@@ -87,7 +92,7 @@ func TestStream_contentIsThePayloadWithoutMeta(t *testing.T) {
 	if d := cmp.Diff(map[string]bool{"changed": true, "broken": true}, changed); d != "" {
 		t.Errorf("changed (-want +got):\n%s", d)
 	}
-	if d := cmp.Diff(map[string]int{"once": 1, "identical": 2, "reported twice": 2, "changed": 3, "broken": 2}, copies); d != "" {
+	if d := cmp.Diff(map[string]int{"once": 1, "identical": 2, "reported twice": 2, "changed": 3, "named": 2, "broken": 2}, copies); d != "" {
 		t.Errorf("copies (-want +got):\n%s", d)
 	}
 	if d := s.Deliveries["d1"]; len(s.Deliveries) != 1 || d.Copies != 2 || d.System != "shop" || d.Instance != "uk" {

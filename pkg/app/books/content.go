@@ -43,7 +43,11 @@ func (o Options) compare(ctx context.Context, s Stock, suspects map[string]bool)
 		if err != nil {
 			return err
 		}
-		if first, seen := contents[id]; seen && !bytes.Equal(first, content) {
+		first, seen := contents[id]
+		if seen && headers(r)[wire.HeaderRetold] != "" {
+			return nil // a person has named it
+		}
+		if seen && !bytes.Equal(first, content) {
 			s.Events[id].Changed = true
 		}
 		contents[id] = content

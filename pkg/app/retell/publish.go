@@ -5,12 +5,15 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kgo"
+
 	"github.com/eventspine/spine/pkg/app/cli"
 	"github.com/eventspine/spine/pkg/dispatch/leaving"
 	"github.com/eventspine/spine/pkg/once/replay"
 	"github.com/eventspine/spine/pkg/topic"
 	"github.com/eventspine/spine/pkg/translate"
 	"github.com/eventspine/spine/pkg/translate/again"
+	"github.com/eventspine/spine/pkg/wire"
 )
 
 const (
@@ -72,6 +75,7 @@ func (p *publishing) add(ctx context.Context, f again.Fact) error {
 	if err != nil {
 		return err
 	}
+	f.Record.Headers = append(f.Record.Headers, kgo.RecordHeader{Key: wire.HeaderRetold, Value: []byte(p.asOf.UTC().Format(cli.MicroTime))})
 	rec := leaving.Kept(f.Record)
 	rec.Partition = -1
 	p.outs = append(p.outs, replay.Out{Topic: topic.RawName(p.System), Partition: f.Partition, Record: rec, Note: note})
