@@ -99,7 +99,7 @@ func play(t *testing.T, s schedule, codec *wire.Codec) (findings, trace []string
 // guard ends the process when time stands still: a goroutine waits for a lock whose
 // holder waits for time to pass.
 func guard(s schedule, pulse *atomic.Int64, over <-chan struct{}) {
-	tick := time.NewTicker(15 * time.Second)
+	tick := time.NewTicker(time.Minute)
 	defer tick.Stop()
 	last := int64(-1)
 	for {
