@@ -295,6 +295,7 @@ func TestGroup_outOfRange(t *testing.T) {
 func TestCommit_afterRevoke(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, protocol string) {
+		t.Helper()
 		c := brokers(t)
 		name := topic(t, c, 2)
 		a := joinBy(t, c, protocol, name, func(g *bus.Group, ctx context.Context, l []bus.Lease) {
@@ -333,6 +334,7 @@ func TestCommit_afterRevoke(t *testing.T) {
 func TestLease_isOneAssignment(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, protocol string) {
+		t.Helper()
 		c := brokers(t)
 		name := topic(t, c, 2)
 		a := joinBy(t, c, protocol, name, nil)

@@ -14,6 +14,7 @@ import (
 func TestStop_ofAFormerLease(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, protocol string) {
+		t.Helper()
 		c := brokers(t)
 		name := topic(t, c, 2)
 		a := joinBy(t, c, protocol, name, nil)

@@ -95,6 +95,7 @@ func kick(t *testing.T, c bus.Config, protocol, group string) {
 func TestCommit_ofADroppedMember(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, protocol string) {
+		t.Helper()
 		c := brokers(t)
 		name := topic(t, c, 1)
 		m := joinBy(t, c, protocol, name, nil)
@@ -138,6 +139,7 @@ func TestCommit_ofADroppedMember(t *testing.T) {
 func TestRevoke_commitsBeforeItEnds(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, protocol string) {
+		t.Helper()
 		c := brokers(t)
 		name := topic(t, c, 4)
 		a := joinBy(t, c, protocol, name, func(g *bus.Group, ctx context.Context, gone []bus.Lease) {

@@ -29,6 +29,7 @@ func onBoth(t *testing.T, test func(t *testing.T, protocol string)) {
 func TestStorm(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, protocol string) {
+		t.Helper()
 		const members = 6
 		w := newLooseWorld(t, members)
 		stay, storm := 250*time.Millisecond, 5*time.Second
@@ -89,6 +90,7 @@ func pause(ctx context.Context, d time.Duration) {
 func TestRestart_repeatsNothing(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, protocol string) {
+		t.Helper()
 		w := newLooseWorld(t, 3)
 		by := func(o *dispatch.Options) { o.Protocol, o.Session = protocol, w.session() }
 		sent, n := map[string][]string{}, 0
