@@ -107,3 +107,35 @@ func TestReset_livingOwner(t *testing.T) {
 		t.Errorf("the handler was called %d times, want 21", n)
 	}
 }
+
+// A redrive that is broken off twice goes on: what was asked stays asked, the owners that
+// stop in the middle leave the rest to the next, and each record is handled once, in the
+// order of its key.
+func TestRedrive_brokenOffTwice(t *testing.T) {
+	t.Parallel()
+	const keys, behind = 1000, 1
+	w := newWorld(t, 2)
+	mend := manyDead(w, keys, behind)
+	r := w.run()
+	w.until("all keys wait", func() bool { c := w.counts(); return c.Dead == keys && c.Waiting == keys*behind })
+	mend()
+	for _, most := range []int{350, 350, keys} {
+		var ids []int64
+		for _, row := range w.rows() {
+			if row.State == once.Dead && len(ids) < most {
+				ids = append(ids, row.ID)
+			}
+		}
+		before := len(w.ledger())
+		if _, err := request.AskAll(t.Context(), w.db.DB, w.group, request.Redrive, ids); err != nil {
+			t.Fatal(err)
+		}
+		w.until("some are done", func() bool { return len(w.ledger()) > before+50 })
+		if most < keys {
+			r.stop()
+			r = w.run()
+		}
+	}
+	w.until("all keys are done", func() bool { c := w.counts(); return c.Dead+c.Waiting == 0 })
+	inOrder(t, w, keys, behind+1)
+}
