@@ -7,6 +7,7 @@ import (
 
 	"github.com/eventspine/spine/pkg/once/record"
 	"github.com/eventspine/spine/pkg/once/request"
+	"github.com/eventspine/spine/pkg/once/room"
 )
 
 // Serve carries out what was asked of the partition's owner, behind lock and epoch
@@ -50,7 +51,7 @@ func (t *transaction) carryOut(ctx context.Context, r request.Request) (request.
 		res, err = t.ExecContext(ctx, `UPDATE spine_waiting SET state = 'wait', attempts = 0, next_at = $1,
 			redriven = redriven + 1 WHERE id = $2 AND state = 'dead'`, micros(t.now), r.RowID)
 	case request.Drop:
-		return request.Done, t.removeRow(ctx, rec)
+		return request.Done, errors.Join(room.Mark(ctx, t.Tx, r.RowID), t.removeRow(ctx, rec))
 	default: // of a newer version
 		return request.Refused, nil
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/eventspine/spine/pkg/once/database/databasetest"
 	"github.com/eventspine/spine/pkg/once/oncetest"
 	"github.com/eventspine/spine/pkg/once/request"
+	"github.com/eventspine/spine/pkg/once/room"
 )
 
 // asking is a partition in which rows stand, and a person beside it.
@@ -180,6 +181,9 @@ func TestRequest_drop(t *testing.T) {
 		a.want(a.served(), "drop %d done", null[0])
 		if n := len(a.rows()); n != 2 {
 			a.Errorf("%d rows stand, want 2", n)
+		}
+		if given, err := room.Dropped(a.Context(), a.db.DB, "group"); err != nil || len(given) != 3 {
+			a.Errorf("given up: %q, %v; want three marks", given, err)
 		}
 	})
 }

@@ -72,6 +72,7 @@ type Group struct {
 	Handled map[string]Handled        // by event id
 	Waiting map[string]bool           // parked
 	Dead    map[string]bool           // dead letters
+	Dropped map[string]bool           // given up by a person
 	Ledger  map[string]map[string]int // fact type → event id → rows of the group's own tables that say so
 	Resets  []Reset                   // what people set, the oldest first
 	Ordered bool                      // its facts leave in the order of their causes: no fact comes from an effect
@@ -100,6 +101,7 @@ type Row struct {
 	Handled  int    `json:"handled"`
 	Parked   int    `json:"parked"`
 	Dead     int    `json:"dead"`
+	Dropped  int    `json:"dropped"` // a person gave it up
 	Missing  int    `json:"missing"` // the group went past it and has nothing of it
 	Doubled  int    `json:"doubled"`
 	Skipped  int    `json:"skipped"` // a person set the group past it
@@ -114,6 +116,7 @@ type DeliveryRow struct {
 	Translated int    `json:"translated"`
 	NoFact     int    `json:"no_fact"`
 	Dead       int    `json:"dead"`
+	Dropped    int    `json:"dropped"` // a person gave it up
 	Missing    int    `json:"missing"`
 	Skipped    int    `json:"skipped"` // a person set translate past it
 	Pending    int    `json:"pending"` // translate has not come so far yet
@@ -206,6 +209,8 @@ func (r *Result) deliveries(s Stock) {
 			r.facts(s, id, at)
 		case handled:
 			at.NoFact++
+		case s.Translate.Dropped[id]:
+			at.Dropped++
 		case !s.Translate.passed(d.First):
 			at.Pending++
 		case s.Translate.skipped(d.First):
@@ -265,10 +270,7 @@ func (r *Result) group(s Stock, g Group) {
 		switch {
 		case handled:
 			row.Handled++
-		case g.Dead[id]:
-			row.Dead++
-		case g.Waiting[id]:
-			row.Parked++
+		case g.kept(row, id):
 		case !g.passed(e.First):
 			row.Pending++
 		case g.skipped(e.First):
@@ -294,6 +296,21 @@ func (r *Result) group(s Stock, g Group) {
 	for _, row := range rows {
 		r.Rows = append(r.Rows, *row)
 	}
+}
+
+// kept says that an event stands in the group's waiting room, or was given up there.
+func (g Group) kept(row *Row, id string) bool {
+	switch {
+	case g.Dead[id]:
+		row.Dead++
+	case g.Waiting[id]:
+		row.Parked++
+	case g.Dropped[id]:
+		row.Dropped++
+	default:
+		return false
+	}
+	return true
 }
 
 // ledger compares a group's own tables with what it has handled: an effect without

@@ -82,6 +82,26 @@ func TestBalance_retold(t *testing.T) {
 	}
 }
 
+// What a person gave up is counted as that, and is not lost.
+func TestBalance_dropped(t *testing.T) {
+	t.Parallel()
+	s := balanced()
+	delete(s.Translate.Handled, "d1")
+	delete(s.Groups[0].Handled, "o2")
+	delete(s.Groups[0].Ledger[placed], "o2")
+	delete(s.Events, "i2")
+	s.Translate.Dropped, s.Groups[0].Dropped = map[string]bool{"d1": true}, map[string]bool{"o2": true, "o1": true}
+	want := books.Result{
+		Balanced:   true,
+		Rows:       []books.Row{{Group: "invoicing", Fact: placed, InStream: 2, Handled: 1, Dropped: 1}},
+		Deliveries: []books.DeliveryRow{{System: "shopify", Instance: "uk", Accepted: 2, Translated: 1, Dropped: 1}},
+		Findings:   []string{},
+	}
+	if d := cmp.Diff(want, books.Balance(s)); d != "" {
+		t.Error(d)
+	}
+}
+
 // Every kind of imbalance, planted alone, is found, named and counted.
 func TestBalance_finds(t *testing.T) {
 	t.Parallel()

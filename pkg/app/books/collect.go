@@ -14,6 +14,7 @@ import (
 	"github.com/eventspine/spine/pkg/consumer"
 	"github.com/eventspine/spine/pkg/dispatch"
 	"github.com/eventspine/spine/pkg/once"
+	"github.com/eventspine/spine/pkg/once/room"
 	"github.com/eventspine/spine/pkg/wire"
 )
 
@@ -147,7 +148,7 @@ func headers(r *kgo.Record) map[string]string {
 func (o Options) group(ctx context.Context, src Source) (Group, error) {
 	g := Group{
 		Name: src.Group.Name, Reads: map[string]bool{}, Owned: map[string]Range{}, Handled: map[string]Handled{},
-		Waiting: map[string]bool{}, Dead: map[string]bool{}, Ledger: map[string]map[string]int{}, Ordered: len(src.Group.Effects) == 0,
+		Waiting: map[string]bool{}, Dead: map[string]bool{}, Dropped: map[string]bool{}, Ledger: map[string]map[string]int{}, Ordered: len(src.Group.Effects) == 0,
 	}
 	for _, fact := range dispatch.Types(src.Group) {
 		g.Reads[fact] = true
@@ -176,6 +177,13 @@ func (o Options) group(ctx context.Context, src Source) (Group, error) {
 		} else {
 			g.Waiting[row.EventID] = true
 		}
+	}
+	given, err := room.Dropped(ctx, src.DB.DB, g.Name)
+	if err != nil {
+		return Group{}, err
+	}
+	for _, id := range given {
+		g.Dropped[id] = true
 	}
 	if g.Resets, err = src.resets(ctx); err != nil {
 		return Group{}, err

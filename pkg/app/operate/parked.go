@@ -190,7 +190,7 @@ func (a commands) newParkedDropCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "drop ROW...", Short: "Remove waiting or dead rows for good; their successors go on", Args: cli.AtLeast(1, "the rows"),
 		Long: `Remove waiting or dead rows for good; their successors go on. The group never handles these records, and
-spine audit shows them as missing from then on.`,
+spine audit counts them as dropped from then on.`,
 		RunE: func(cmd *cobra.Command, words []string) error {
 			return a.withRoom(cmd.Context(), group, func(ctx context.Context, r room) error {
 				rows, err := r.named(ctx, words)

@@ -109,7 +109,7 @@ func (s *server) runGroup(ctx context.Context, r role, st *state) error {
 	st.set(runner, "")
 	var pruning sync.WaitGroup
 	pruneCtx, stop := context.WithCancel(ctx)
-	pruning.Go(func() { s.prune(pruneCtx, r, db.Store(r.group.Name)) })
+	pruning.Go(func() { s.prune(pruneCtx, r, db) })
 	err = runner.Run(ctx)
 	stop()
 	pruning.Wait()

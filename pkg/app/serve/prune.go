@@ -6,8 +6,13 @@ import (
 	"strings"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+
 	"github.com/eventspine/spine/pkg/bus"
 	"github.com/eventspine/spine/pkg/once"
+	"github.com/eventspine/spine/pkg/once/journal"
+	"github.com/eventspine/spine/pkg/once/room"
 	"github.com/eventspine/spine/pkg/topic"
 )
 
@@ -37,8 +42,13 @@ func (s *server) window(topics []string) (longest time.Duration) {
 
 // prune forgets from time to time what no topic can redeliver any more. The embedded
 // broker keeps everything, so that its groups forget nothing (promise: once).
-func (s *server) prune(ctx context.Context, r role, store *once.Store) {
+func (s *server) prune(ctx context.Context, r role, db *once.DB) {
 	window := s.window(r.topics)
+	pruned, err := s.metrics.Meter("spine/prune").Int64Counter("spine_pruned_rows", metric.WithDescription("Rows that a group has forgotten, by table."))
+	if err != nil {
+		s.Log.WarnContext(ctx, "making the instrument of pruning", "error", err)
+		return
+	}
 	tick := time.NewTicker(pruneEvery)
 	defer tick.Stop()
 	for window > 0 {
@@ -47,23 +57,51 @@ func (s *server) prune(ctx context.Context, r role, store *once.Store) {
 			return
 		case <-tick.C:
 		}
-		n, err := s.pruneOnce(ctx, store, time.Now().Add(-window))
-		switch {
-		case err != nil && ctx.Err() == nil:
-			s.Log.WarnContext(ctx, "pruning the inbox", "group", r.group.Name, "error", err)
-		case n > 0:
-			s.Log.InfoContext(ctx, "inbox pruned", "group", r.group.Name, "rows", n, "window", window.String())
+		for _, old := range forgettable(db, r.group.Name) {
+			n, err := s.pruneOnce(ctx, old.prune, time.Now().Add(-max(window, old.keep)))
+			pruned.Add(ctx, int64(n), metric.WithAttributes(attribute.String("group", r.group.Name), attribute.String("table", old.table)))
+			switch {
+			case err != nil && ctx.Err() == nil:
+				s.Log.WarnContext(ctx, "pruning", "group", r.group.Name, "table", old.table, "error", err)
+			case n > 0:
+				s.Log.InfoContext(ctx, "pruned", "group", r.group.Name, "table", old.table, "rows", n, "window", window.String())
+			}
 		}
 	}
 }
 
-func (s *server) pruneOnce(ctx context.Context, store *once.Store, before time.Time) (rows int, err error) {
+// old is what a group may forget in small steps.
+type old struct {
+	table string
+	keep  time.Duration // at least, beside the window of its topics
+	prune func(ctx context.Context, before time.Time, limit int) (int, error)
+}
+
+// keepEffects is for how long an effect that is done is remembered: a replay that is
+// asked for by then calls nobody again.
+const keepEffects = 90 * 24 * time.Hour
+
+// forgettable is what a group remembers of the past. What waits, is dead, or is for a
+// person to decide is not among it.
+func forgettable(db *once.DB, group string) []old {
+	return []old{
+		{table: "inbox", prune: db.Store(group).Prune},
+		{table: "effects", keep: keepEffects, prune: func(ctx context.Context, before time.Time, limit int) (int, error) {
+			return journal.Prune(ctx, db.DB, group, before, limit)
+		}},
+		{table: "dropped", prune: func(ctx context.Context, before time.Time, limit int) (int, error) {
+			return room.Prune(ctx, db.DB, group, before, limit)
+		}},
+	}
+}
+
+func (s *server) pruneOnce(ctx context.Context, prune func(context.Context, time.Time, int) (int, error), before time.Time) (rows int, err error) {
 	keeps, err := s.keepsEverything(ctx)
 	if keeps || err != nil {
 		return 0, err
 	}
 	for range pruneSteps {
-		n, err := store.Prune(ctx, before, pruneStep)
+		n, err := prune(ctx, before, pruneStep)
 		rows += n
 		if err != nil || n < pruneStep {
 			return rows, err

@@ -76,14 +76,49 @@ func TestPruneOnce(t *testing.T) {
 	store := db.Store("billing")
 	handleOne(t, store)
 	s := &server{Options: Options{Kafka: bus.Config{Brokers: parts.Brokers}, Log: slog.New(slog.DiscardHandler)}}
-	if n, err := s.pruneOnce(t.Context(), store, time.Now().Add(-time.Hour)); err != nil || n != 0 {
+	if n, err := s.pruneOnce(t.Context(), store.Prune, time.Now().Add(-time.Hour)); err != nil || n != 0 {
 		t.Errorf("what was just handled: %d rows pruned, %v", n, err)
 	}
 	want := 0
 	if parts.Real {
 		want = 1
 	}
-	if n, err := s.pruneOnce(t.Context(), store, time.Now().Add(time.Hour)); err != nil || n != want {
+	if n, err := s.pruneOnce(t.Context(), store.Prune, time.Now().Add(time.Hour)); err != nil || n != want {
 		t.Errorf("what was handled before: %d rows pruned, %v, want %d", n, err, want)
+	}
+}
+
+// Effects that are done and what was given up are forgotten, too; what a person has
+// to decide is not.
+func TestForgettable(t *testing.T) {
+	t.Parallel()
+	db, err := once.Open(t.Context(), once.Options{URL: devtest.Parts(t).DatabaseURL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	for i, state := range []string{"done", "dropped", "unknown", "pending", "intent"} {
+		if _, err := db.SQL().ExecContext(t.Context(), `INSERT INTO spine_effects (group_name, ownership, name, effect_key, state, attempts,
+			next_at, created_at, changed_at, error) VALUES ('billing', 1, 'mail', $1, $1, 1, 0, 1, 1, '')`, state); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := db.SQL().ExecContext(t.Context(), `INSERT INTO spine_dropped (group_name, event_id, ownership, kafka_offset, dropped_at)
+			VALUES ('billing', 'e', 1, $1, $1)`, i); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := map[string]int{}
+	for _, old := range forgettable(db, "billing") {
+		for n := 1; n > 0; got[old.table] += n { // step by step
+			if n, err = old.prune(t.Context(), time.UnixMicro(3), 1); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if got["effects"] != 2 || got["dropped"] != 3 || got["inbox"] != 0 {
+		t.Errorf("pruned %v, want 2 effects and 3 marks", got)
+	}
+	if c, err := db.Store("billing").Counts(t.Context()); err != nil || c.EffectsUnknown != 1 || c.EffectsOpen != 2 || c.EffectsDone != 0 {
+		t.Errorf("left: %+v, %v", c, err)
 	}
 }

@@ -128,17 +128,17 @@ func source(ctx context.Context, a *cli.CLI, dbs *cli.Stores, name string) (book
 // ShowBooks shows the books to people; without all, facts that are not in the stream
 // are left out.
 func ShowBooks(w *cli.Table, r books.Result, all bool) {
-	w.Row("SYSTEM", "INSTANCE", "ACCEPTED", "TRANSLATED", "NO FACT", "DEAD", "SKIPPED", "MISSING", "PENDING")
+	w.Row("SYSTEM", "INSTANCE", "ACCEPTED", "TRANSLATED", "NO FACT", "DEAD", "DROPPED", "SKIPPED", "MISSING", "PENDING")
 	for _, d := range r.Deliveries {
-		w.Row(d.System, d.Instance, d.Accepted, d.Translated, d.NoFact, d.Dead, d.Skipped, d.Missing, d.Pending)
+		w.Row(d.System, d.Instance, d.Accepted, d.Translated, d.NoFact, d.Dead, d.Dropped, d.Skipped, d.Missing, d.Pending)
 	}
 	w.Line("")
-	w.Row("GROUP", "FACT", "IN STREAM", "HANDLED", "PARKED", "DEAD", "SKIPPED", "MISSING", "DOUBLED", "PENDING")
+	w.Row("GROUP", "FACT", "IN STREAM", "HANDLED", "PARKED", "DEAD", "DROPPED", "SKIPPED", "MISSING", "DOUBLED", "PENDING")
 	for _, row := range r.Rows {
 		if row.InStream == 0 && !all {
 			continue
 		}
-		w.Row(row.Group, row.Fact, row.InStream, row.Handled, row.Parked, row.Dead, row.Skipped, row.Missing, row.Doubled, row.Pending)
+		w.Row(row.Group, row.Fact, row.InStream, row.Handled, row.Parked, row.Dead, row.Dropped, row.Skipped, row.Missing, row.Doubled, row.Pending)
 	}
 	w.Line("")
 	if r.Spooled > 0 {

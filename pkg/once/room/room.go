@@ -1,9 +1,10 @@
 // Package room is the SQL that looks at the waiting room of a group as a whole: how
-// full it is, and why what is dead died.
+// full it is, why what is dead died, and what a person gave up.
 package room
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"time"
 
@@ -49,4 +50,57 @@ func Deaths(ctx context.Context, db *database.DB, group string, before time.Time
 		return nil, fmt.Errorf("reading why records are dead: %w", database.Available(err))
 	}
 	return list, nil
+}
+
+// Mark notes that a row of spine_waiting is given up, in the transaction of the owner
+// that removes it: the record is neither handled nor lost.
+func Mark(ctx context.Context, tx *sql.Tx, rowID int64) error {
+	_, err := tx.ExecContext(ctx, `INSERT INTO spine_dropped (group_name, event_id, ownership, kafka_offset, dropped_at)
+		SELECT o.group_name, w.event_id, w.ownership, w.kafka_offset, $1 FROM spine_waiting w
+		JOIN spine_ownership o ON o.id = w.ownership WHERE w.id = $2 ON CONFLICT DO NOTHING`, time.Now().UnixMicro(), rowID)
+	if err != nil {
+		return fmt.Errorf("marking row %d as given up: %w", rowID, err)
+	}
+	return nil
+}
+
+// Dropped lists the ids of the events that a person gave up for a group.
+func Dropped(ctx context.Context, db *database.DB, group string) ([]string, error) {
+	rows, err := db.SQL().QueryContext(ctx, `SELECT event_id FROM spine_dropped WHERE group_name = $1`, group)
+	if err != nil {
+		return nil, fmt.Errorf("reading what was given up: %w", database.Available(err))
+	}
+	defer rows.Close()
+	var ids []string
+	for rows.Next() {
+		var id string
+		if err := rows.Scan(&id); err != nil {
+			return nil, fmt.Errorf("reading what was given up: %w", err)
+		}
+		ids = append(ids, id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("reading what was given up: %w", database.Available(err))
+	}
+	return ids, nil
+}
+
+// Prune forgets at most limit marks of a group from before a time, and answers how
+// many.
+func Prune(ctx context.Context, db *database.DB, group string, before time.Time, limit int) (int, error) {
+	var n int64
+	err := db.Write(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		res, err := tx.ExecContext(ctx, `DELETE FROM spine_dropped WHERE group_name = $1 AND (ownership, kafka_offset) IN
+			(SELECT ownership, kafka_offset FROM spine_dropped WHERE group_name = $1 AND dropped_at < $2
+			ORDER BY dropped_at LIMIT $3)`, group, before.UnixMicro(), limit)
+		if err != nil {
+			return err
+		}
+		n, err = res.RowsAffected()
+		return err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("pruning what %s gave up: %w", group, err)
+	}
+	return int(n), nil
 }
