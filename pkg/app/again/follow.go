@@ -60,7 +60,7 @@ func statesOf(group string, parts []replay.Part) []*state {
 		if n := len(states); n == 0 || states[n-1].Replay != p.ID {
 			states = append(states, &state{
 				Group: group, Replay: p.ID, Executed: true, Kind: string(p.Kind), State: string(replay.Done), AskedAt: p.AskedAt.Format(cli.MicroTime),
-				Facts: append([]string{}, p.Facts...), Effects: p.Effects, Backfill: p.Request.Backfill, Partitions: []statePart{},
+				Facts: append([]string{}, p.Facts...), Effects: p.Effects, Backfill: p.Backfill, Partitions: []statePart{},
 			})
 		}
 		s, c, at := states[len(states)-1], p.Counts, cmp.Or(string(p.Result), open)

@@ -141,11 +141,11 @@ func insertPart(ctx context.Context, tx *sql.Tx, id int64, ownership int32, r Ra
 
 // forget removes replays that have been over for long.
 func forget(ctx context.Context, tx *sql.Tx, group string) error {
+	const old = ` IN (SELECT r.id FROM spine_replays r WHERE r.group_name = $1 AND r.asked_at < $2 AND NOT EXISTS
+		(SELECT 1 FROM spine_replay_parts p WHERE p.replay = r.id AND (p.done_at = 0 OR p.done_at >= $2)))`
 	before := time.Now().Add(-kept).UnixMicro()
-	for _, table := range []string{"spine_replay_parts WHERE replay", "spine_replays WHERE id"} {
-		if _, err := tx.ExecContext(ctx, `DELETE FROM `+table+` IN (SELECT r.id FROM spine_replays r
-			WHERE r.group_name = $1 AND r.asked_at < $2 AND NOT EXISTS (SELECT 1 FROM spine_replay_parts p
-			WHERE p.replay = r.id AND (p.done_at = 0 OR p.done_at >= $2)))`, group, before); err != nil {
+	for _, statement := range [...]string{`DELETE FROM spine_replay_parts WHERE replay` + old, `DELETE FROM spine_replays WHERE id` + old} {
+		if _, err := tx.ExecContext(ctx, statement, group, before); err != nil {
 			return fmt.Errorf("forgetting old replays: %w", err)
 		}
 	}
@@ -185,7 +185,7 @@ func query(ctx context.Context, db *database.DB, text string, args ...any) ([]Pa
 		var facts string
 		var asked, updated, done int64
 		c := &p.Counts
-		if err := rows.Scan(&p.ID, &p.Kind, &facts, &p.Request.Backfill, &p.Effects, &p.Rate, &asked, &p.Topic, &p.Partition,
+		if err := rows.Scan(&p.ID, &p.Kind, &facts, &p.Backfill, &p.Effects, &p.Rate, &asked, &p.Topic, &p.Partition,
 			&p.From, &p.Until, &p.Cursor, &c.Handled, &c.Duplicate, &c.Standing, &c.Backfill, &c.Other, &c.Failed,
 			&p.Reason, &p.Result, &updated, &done); err != nil {
 			return nil, fmt.Errorf("reading replays: %w", err)
