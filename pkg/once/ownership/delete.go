@@ -102,7 +102,7 @@ func Delete(ctx context.Context, db *database.DB, group string) ([]Table, error)
 			}
 		}
 		for _, name := range names {
-			res, err := tx.ExecContext(ctx, `DELETE FROM `+name+` WHERE `+owned[name], group)
+			res, err := tx.ExecContext(ctx, `DELETE FROM `+name+` WHERE `+owned[name], group) //nolint:gosec // names of tables and conditions are ours
 			if err != nil {
 				return err
 			}

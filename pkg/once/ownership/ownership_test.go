@@ -80,6 +80,7 @@ func set(t *testing.T, db *once.DB, to int64) (from int64) {
 func TestSet_back(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, db *once.DB) {
+		t.Helper()
 		old := filled(t, db, "g")
 		before, err := db.Store("g").Counts(t.Context())
 		if err != nil {
@@ -119,6 +120,7 @@ func TestSet_back(t *testing.T) {
 func TestSet_forward(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, db *once.DB) {
+		t.Helper()
 		filled(t, db, "g")
 		set(t, db, 20)
 		set(t, db, 10)
@@ -145,6 +147,7 @@ func TestSet_forward(t *testing.T) {
 func TestSet_beforeTheStart(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, db *once.DB) {
+		t.Helper()
 		own(t, db, "g", 50)
 		set(t, db, 10)
 		owned, err := db.Store("g").Ownerships(t.Context())
@@ -162,6 +165,7 @@ func TestSet_beforeTheStart(t *testing.T) {
 func TestDelete(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, db *once.DB) {
+		t.Helper()
 		o := filled(t, db, "g")
 		filled(t, db, "h")
 		set(t, db, 3)
