@@ -156,34 +156,6 @@ func Complete(ctx context.Context, tx *sql.Tx, ownership int32, id int64) (bool,
 	return true, set(ctx, tx, ownership, id, `state = 'done', error = ''`)
 }
 
-// ErrSettled says that an effect is not in state Unknown: there is nothing for a
-// person to settle.
-const ErrSettled = database.Error("the outcome of the effect is not unknown")
-
-// Retry has an effect in state Unknown called again, with the same key.
-func Retry(ctx context.Context, tx *sql.Tx, ownership int32, id int64) error {
-	return settle(ctx, tx, ownership, id, Pending)
-}
-
-// Drop gives up an effect in state Unknown: it is not called any more.
-func Drop(ctx context.Context, tx *sql.Tx, ownership int32, id int64) error {
-	return settle(ctx, tx, ownership, id, Dropped)
-}
-
-func settle(ctx context.Context, tx *sql.Tx, ownership int32, id int64, state State) error {
-	now := time.Now().UnixMicro()
-	res, err := tx.ExecContext(ctx, `UPDATE spine_effects SET state = $1, attempts = 0, next_at = $2, changed_at = $2
-		WHERE id = $3 AND ownership = $4 AND state = 'unknown'`, string(state), now, id, ownership)
-	if err != nil {
-		return fmt.Errorf("settling effect %d: %w", id, err)
-	}
-	n, err := res.RowsAffected()
-	if err == nil && n == 0 {
-		return ErrSettled
-	}
-	return err
-}
-
 // Prune forgets at most limit effects of a group that were done or given up before a
 // time, and answers how many. What a person has to decide stays.
 func Prune(ctx context.Context, db *database.DB, group string, before time.Time, limit int) (int, error) {
