@@ -26,10 +26,7 @@ func mistakes() []mistake {
 		tracker = "pkg/dispatch/partition/tracker.go"
 		session = "pkg/dispatch/partition/session.go"
 		work    = "pkg/dispatch/partition/work.go"
-		watch   = "pkg/dispatch/partition/watch.go"
-		holding = "pkg/dispatch/holding.go"
 		relay   = "pkg/dispatch/leaving/relay.go"
-		effects = "pkg/dispatch/leaving/effects.go"
 	)
 	return []mistake{
 		{"no mark in the inbox", inbox, "	return fresh, nil\n", "	for _, e := range entries {\n		fresh[e.EventID] = struct{}{}\n	}\n	return fresh, nil\n"},
@@ -38,12 +35,8 @@ func mistakes() []mistake {
 		{"the memory of held keys begins empty", session, "held: owner.Held(),", "held: map[string]struct{}{},"},
 		{"successors stay behind", work, "Spill(ctx, row, successors, copies)", "Spill(ctx, row, nil, copies)"},
 		{"a held key is handled", work, "if t.mode == once.Live && s.holds(l) {", "if false {"},
-		{"waiting rows don't count as done", owner, `return off < t.next || t.row != "", nil`, `return off < t.next, nil`},
-		{"an owner that is fenced gives up", holding, "|| err == nil || !r.members.Holds(a.lease) {", "|| err == nil || fault.Ends(err) || !r.members.Holds(a.lease) {"},
 		{"the start is Kafka's offset", session, "	s.track.next = s.stored\n", "	if told, ok := g.Members.Committed(l.Partition); ok {\n		s.stored = told\n	}\n	s.track.next = s.stored\n"},
 		{"an outgoing row is removed, then published", relay, "	slow := time.AfterFunc(", "	for _, row := range rows {\n		if err := r.s.Owner.Remove(ctx, []int64{row.ID}); err != nil {\n			return 0, err\n		}\n	}\n	slow := time.AfterFunc("},
-		{"a call is written down as done before it is made", effects, "	timed, cancel := context.WithTimeout(ctx, effectTimeout)\n", "	if err := c.s.Owner.Complete(ctx, e.ID, nil); err != nil {\n		return c.unwritten(e, err)\n	}\n	timed, cancel := context.WithTimeout(ctx, effectTimeout)\n"},
-		{"only a write compares epochs", watch, "fault.Ends(err) { // promise: fenced", "false && fault.Ends(err) {"},
 	}
 }
 
