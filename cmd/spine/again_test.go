@@ -47,6 +47,7 @@ func TestReplay(t *testing.T) {
 	if !strings.Contains(out, "0 handled now") {
 		t.Errorf("again: %s", out)
 	}
+	o.spine(0, "audit") // what a replay handled late is in order
 	var list []replayed
 	o.read(&list, "replay", "-g", "analytics", "--list")
 	if len(list) != 2 || list[0].Replay != r.Replay || list[0].State != "done" {

@@ -75,6 +75,7 @@ type Group struct {
 	Dropped map[string]bool           // given up by a person
 	Ledger  map[string]map[string]int // fact type → event id → rows of the group's own tables that say so
 	Resets  []Reset                   // what people set, the oldest first
+	Replays []Reset                   // what people had handled again: from To to From
 	Ordered bool                      // its facts leave in the order of their causes: no fact comes from an effect
 }
 

@@ -185,6 +185,9 @@ func (o Options) group(ctx context.Context, src Source) (Group, error) {
 	for _, id := range given {
 		g.Dropped[id] = true
 	}
+	if g.Replays, err = src.replays(ctx); err != nil {
+		return Group{}, err
+	}
 	if g.Resets, err = src.resets(ctx); err != nil {
 		return Group{}, err
 	}

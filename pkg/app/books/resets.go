@@ -2,9 +2,11 @@ package books
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/eventspine/spine/pkg/once/ownership"
+	"github.com/eventspine/spine/pkg/once/replay"
 )
 
 // Reset is a partition that a person set to another offset.
@@ -26,6 +28,21 @@ func (src Source) resets(ctx context.Context) ([]Reset, error) {
 	return all, nil
 }
 
+// replays are the ranges that were handled after what was live.
+func (src Source) replays(ctx context.Context) ([]Reset, error) {
+	parts, err := replay.List(ctx, src.DB.DB, src.Group.Name, 0)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]Reset, 0, len(parts))
+	for _, p := range parts {
+		if p.Kind == replay.Facts {
+			all = append(all, Reset{Place{Topic: p.Topic, Partition: p.Partition}.partition(), p.Until, p.From, p.AskedAt})
+		}
+	}
+	return all, nil
+}
+
 // skipped says that a person set the group past p, and not back again since: it is
 // neither handled nor lost.
 func (g Group) skipped(p Place) bool {
@@ -42,10 +59,10 @@ func (g Group) skipped(p Place) bool {
 	return skipped
 }
 
-// late says that what stands at p was handled after a person had set the group back:
+// late says that what stands at p was handled after a person had set the group back, or in a replay:
 // it is behind what was handled before, and nothing is wrong.
 func (g Group) late(h Handled) bool {
-	for _, r := range g.Resets {
+	for _, r := range slices.Concat(g.Resets, g.Replays) {
 		if r.Partition == h.partition() && r.To <= h.Offset && h.Offset < r.From && !h.At.Before(r.At) {
 			return true
 		}
