@@ -54,15 +54,16 @@ func deafIntakes() (all []fault) {
 	return append(all, blows("kill", 700*time.Millisecond, 100*time.Millisecond, 4, "intake-1", "intake-2")...)
 }
 
-// deafRelays cannot publish for a while, and die of it.
-func deafRelays() (all []fault) {
-	for _, m := range []string{"translate-1", "translate-2", "inventory-1", "inventory-2"} {
-		for _, part := range []string{"kafka1", "kafka2", "kafka3"} {
-			all = append(all, fault{At: 4 * time.Second, Kind: "deafen", On: m + "/" + part, For: 3 * time.Second})
+// hangingRelays wait for a broker, and die of it.
+func hangingRelays() (all []fault) {
+	for i, broker := range []string{"kafka1", "kafka2", "kafka3"} {
+		at := time.Duration(3+8*i) * time.Second
+		all = append(all, fault{At: at, Kind: "pause", On: broker, For: 5 * time.Second})
+		for _, m := range []string{"translate-1", "translate-2", "inventory-1", "invoicing-1"} {
+			all = append(all, fault{At: at + 3*time.Second, Kind: "kill", On: m, For: 200 * time.Millisecond})
 		}
-		all = append(all, fault{At: 6 * time.Second, Kind: "kill", On: m, For: time.Second})
 	}
-	return append(all, kills()...)
+	return all
 }
 
 // comas take partitions from processes that do not know it.
@@ -113,7 +114,7 @@ func plantedBugs() []planted {
 		return 0, err
 	}
 	errs := r.gate.Producer.Send(ctx, records)`,
-		}}, deafRelays, `which is not in Kafka|lost|-tables`},
+		}}, hangingRelays, `which is not in Kafka|lost|-tables`},
 		{"waiting rows come back in the wrong order", []edit{
 			{once + "waiting.go", "ORDER BY w.id LIMIT 1)`, behind", "ORDER BY w.id DESC LIMIT 1)`, behind"},
 			often(),
@@ -202,7 +203,7 @@ func TestFaults_planted(t *testing.T) {
 	}
 	which := regexp.MustCompile(os.Getenv("SPINE_TEST_PLANTED"))
 	bugs := append(plantedBugs(), planted{name: "none", edits: []edit{often()}, faults: func() []fault {
-		return append(append(append(kills(), comas()...), deafIntakes()...), deafRelays()...)
+		return append(append(append(kills(), comas()...), deafIntakes()...), hangingRelays()...)
 	}})
 	for _, b := range bugs {
 		if !which.MatchString(b.name) {
