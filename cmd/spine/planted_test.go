@@ -98,11 +98,11 @@ func plantedBugs() []planted {
 			{"cmd/spine/testdata/flaky/main.go", "err := call(ctx, tx, e, fact)", "time.Sleep(700 * time.Millisecond)\n			err := call(ctx, tx, e, fact)"},
 		}, comas, `stands more than once|the probe has handled`},
 		{"the offset goes before the effect", []edit{{
-			partition + "session.go", "		s.track.deliver(rec.Offset, rec.Timestamp)\n",
-			"		s.track.deliver(rec.Offset, rec.Timestamp)\n		s.track.ack(rec.Offset)\n",
+			partition + "session.go", "		s.track.Deliver(rec.Offset, rec.Timestamp)\n",
+			"		s.track.Deliver(rec.Offset, rec.Timestamp)\n		s.track.Ack(rec.Offset)\n",
 		}}, kills, `neither handled nor kept|is not translated|lost`},
 		{"Kafka is told more than is done", []edit{{
-			partition + "session.go", "Offset: s.stored, Time", "Offset: s.track.next, Time",
+			partition + "session.go", "Offset: s.stored, Time", "Offset: s.track.Next, Time",
 		}}, kills, `Kafka has more committed`},
 		{"published facts are removed before they are acknowledged", []edit{{
 			leaving + "relay.go", "	errs := r.gate.Producer.Send(ctx, records)",

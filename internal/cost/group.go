@@ -55,7 +55,7 @@ func (p *parts) handleAll(ctx context.Context, r run, db *once.DB) (spent, error
 	runner, err := dispatch.New(dispatch.Options{
 		Group: groupOf(r, sink), Topics: []string{r.feed.topic}, DB: db, Kafka: p.kafka, Codec: p.codec(),
 		Route:       func(string) (wire.Target, bool) { return wire.Target{}, false },
-		Concurrency: r.lanes, CommitInterval: r.commit,
+		Concurrency: r.lanes, CommitInterval: r.commit, Batch: r.batch, AtLeastOnce: r.loose,
 		Retry: dispatch.Retry{Attempts: 1 << 20, Base: 50 * time.Millisecond, Max: 200 * time.Millisecond},
 	})
 	if err != nil {

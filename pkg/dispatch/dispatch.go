@@ -26,6 +26,7 @@ import (
 	"github.com/eventspine/spine/pkg/dispatch/leaving"
 	"github.com/eventspine/spine/pkg/dispatch/measure"
 	"github.com/eventspine/spine/pkg/dispatch/partition"
+	"github.com/eventspine/spine/pkg/dispatch/plan"
 	"github.com/eventspine/spine/pkg/dispatch/room"
 	"github.com/eventspine/spine/pkg/event"
 	"github.com/eventspine/spine/pkg/once"
@@ -50,7 +51,9 @@ type Options struct {
 	Instances map[string]event.Instance // by "<system>/<name>"
 	Consent   replay.Consent            // to what is published on request; nil = always
 
-	Concurrency     int           // lanes at work at the same time; 0 = 64
+	Concurrency     int           // workers; 0 = 64
+	Batch           int           // records of different keys that a worker handles in one transaction; 0 = 32, 1 = each in its own
+	AtLeastOnce     bool          // without the inbox; a group with nothing to commit then has no transactions either
 	Retry           Retry         // of failing records and of dependencies that are away
 	Deadline        time.Duration // of one call of a handler; 0 = 1 min
 	Park            time.Duration // a failing record is tried in memory so long, then it waits in the store; 0 = 30 s
@@ -69,7 +72,7 @@ type Options struct {
 // Runner runs one group. Make it with New, use it for one Run.
 type Runner struct {
 	o      Options
-	plan   partition.Plan
+	plan   *plan.Plan
 	engine *partition.Engine // set by Run before anything is assigned
 	log    *slog.Logger
 
@@ -97,6 +100,7 @@ func New(o Options) (*Runner, error) {
 	}
 	o.Retry = o.Retry.WithDefaults()
 	o.Concurrency = orElse(o.Concurrency, 64)
+	o.Batch = orElse(o.Batch, 32)
 	o.Deadline = orElse(o.Deadline, time.Minute)
 	o.Park = orElse(o.Park, 30*time.Second)
 	o.CommitInterval = orElse(o.CommitInterval, time.Second)
@@ -105,12 +109,12 @@ func New(o Options) (*Runner, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	plan, err := partition.NewPlan(o.Group)
+	reads, err := plan.New(o.Group, o.Codec, o.Instances)
 	if err != nil {
 		return nil, err
 	}
 	r := &Runner{
-		o: o, plan: plan, log: o.Log.With("group", o.Group.Name), starting: "not started",
+		o: o, plan: reads, log: o.Log.With("group", o.Group.Name), starting: "not started",
 		outages: fault.NewOutages(2*o.Retry.Max + 30*time.Second), holding: map[bus.Partition]*assignment{},
 	}
 	if r.meters, err = measure.New(o.Meter, o.Group.Name, r.lags); err != nil {
@@ -173,11 +177,12 @@ func (r *Runner) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	ready := partition.NewReady()
+	bare := r.o.AtLeastOnce && r.o.Group.Tables == nil && len(r.o.Group.Effects) == 0 && len(r.o.Group.Emits) == 0
+	ready := partition.NewReady(r.o.Batch, bare)
 	r.use(members, &partition.Engine{
-		Group: r.o.Group, Unheld: r.o.Unheld, Release: r.o.Release, Plan: r.plan, Codec: r.o.Codec, Instances: r.o.Instances,
+		Group: r.o.Group, Unheld: r.o.Unheld, Release: r.o.Release, Plan: r.plan,
 		Store: r.o.DB.Store(r.o.Group.Name).WithConsent(r.o.Consent), Members: members, Kafka: r.o.Kafka, Replays: again.NewSlots(), Gate: gate, Ready: ready, Look: r.o.Look, Retry: r.o.Retry,
-		Deadline: r.o.Deadline, Park: r.o.Park, Meters: r.meters, Outages: r.outages, Breakers: r.breakers,
+		AtLeastOnce: r.o.AtLeastOnce, Bare: bare, Deadline: r.o.Deadline, Park: r.o.Park, Meters: r.meters, Outages: r.outages, Breakers: r.breakers,
 		Room: r.room, Alarms: r.o.Alarms, Log: r.log,
 	})
 	if err := r.join(ctx); err != nil || ctx.Err() != nil {

@@ -9,8 +9,8 @@ import (
 	"github.com/eventspine/spine/pkg/once/inbox"
 )
 
-// batchTime is how long DoAll goes on beginning items in one transaction.
-const batchTime = 20 * time.Millisecond
+// BatchTime is how long DoAll goes on beginning items in one transaction.
+const BatchTime = 20 * time.Millisecond
 
 // Done is what became of one item of several.
 type Done struct {
@@ -104,7 +104,7 @@ func (b *batch) handle(ctx, sctx context.Context, t *transaction, results []Resu
 	}
 	var out leaving
 	for n, i := range b.rest {
-		if n > 0 && time.Since(t.now) > batchTime {
+		if n > 0 && time.Since(t.now) > BatchTime {
 			if err := b.unmark(sctx, t, b.rest[n:], fresh); err != nil {
 				return err
 			}

@@ -103,8 +103,10 @@ type Instance struct {
 
 // Group is what every group can be told, beside its own keys.
 type Group struct {
-	Database    Database `yaml:"database"`    // a store of its own; unset = the common one
-	Concurrency int      `yaml:"concurrency"` // keys handled at a time; 0 = 64
+	Database    Database `yaml:"database"`      // a store of its own; unset = the common one
+	Concurrency int      `yaml:"concurrency"`   // keys handled at a time; 0 = 64
+	Batch       int      `yaml:"batch"`         // records of different keys that may share a transaction; 0 = 32, 1 = each has its own
+	AtLeastOnce bool     `yaml:"at_least_once"` // without the inbox: an event may be handled again
 
 	Attempts    int           `yaml:"attempts"`     // of a failing record, before it is a dead letter; 0 = 5
 	Deadline    time.Duration `yaml:"deadline"`     // of one call of a handler; 0 = 1 min
@@ -281,12 +283,18 @@ func (in Instance) validate(name string, systems []string, bad complain) {
 	}
 }
 
+// maxBatch bounds groups.<name>.batch: one statement marks a whole batch.
+const maxBatch = 1000
+
 func (l *Loaded) validateGroup(name string, bad complain) {
 	path, g := "groups."+name, l.Groups[name]
 	if g.Database.URL != "" {
 		if err := checkDatabase(g.Database.URL, l.origins[path+".database.url"]); err != nil {
 			bad(path+".database.url", "%v", err)
 		}
+	}
+	if g.Batch < 0 || g.Batch > maxBatch {
+		bad(path+".batch", "%d: want 1 to %d", g.Batch, maxBatch)
 	}
 	if g.Concurrency < 0 {
 		bad(path+".concurrency", "%d: want 1 or more", g.Concurrency)

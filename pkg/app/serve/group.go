@@ -99,6 +99,7 @@ func (s *server) runGroup(ctx context.Context, r role, st *state) error {
 	runner, err := dispatch.New(dispatch.Options{
 		Group: r.group, Unheld: r.unheld, Consent: r.consent, Topics: r.topics, DB: db, Kafka: s.Kafka, Codec: s.codec, Route: s.Topics.Route,
 		Instances: s.Config.InstanceSettings(), Concurrency: set.Concurrency, ShutdownTimeout: s.Shutdown,
+		Batch: set.Batch, AtLeastOnce: set.AtLeastOnce,
 		Retry: dispatch.Retry{Attempts: set.Attempts}, Deadline: set.Deadline, Release: set.OnExhausted == "release", Protocol: set.Protocol,
 		WaitingRoom: int64(set.WaitingRoom), Version: s.Version, Alarms: s.alarms,
 		Meter: s.metrics.Meter("spine/dispatch"), Log: s.Log,

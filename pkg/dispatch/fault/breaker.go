@@ -123,6 +123,29 @@ func (bs *Breakers) ask(b *breaker, now time.Time) (done func(error), wait time.
 	return done, 0
 }
 
+// HeldError says that a dependency went away after the task had entered.
+type HeldError struct{ Wait time.Duration }
+
+// Error says so.
+func (e *HeldError) Error() string { return "a dependency has gone away since" }
+
+// Held asks once more, right before the call: what the task needs may have gone away
+// since it entered, by what was called before it.
+func (p *Pass) Held() error {
+	if p.of == nil || !p.of.learned.Load() {
+		return nil
+	}
+	p.of.mu.Lock()
+	defer p.of.mu.Unlock()
+	for _, b := range p.of.needs[p.kind] {
+		mine := slices.ContainsFunc(p.gone, func(t ticket) bool { return t.b == b && t.outage == b.outage })
+		if b.open && !mine {
+			return &HeldError{Wait: max(time.Until(b.probe), time.Millisecond) + rand.N(p.of.retry.Base)}
+		}
+	}
+	return nil
+}
+
 // Leave says what came of the task: failed is what its error meant, nil = it was
 // done. Whatever a task answers except that the dependency is away counts as an
 // answer of the dependency, but for what was cancelled and for a deadline.

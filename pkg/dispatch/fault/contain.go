@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"runtime/debug"
+	"slices"
+	"sync/atomic"
 	"time"
 )
 
@@ -54,22 +56,70 @@ func (e *LeftError) Unwrap() error { return e.Err }
 // ended, by the deadline or with ctx, is left behind: the worker is free, and the
 // error a *LeftError.
 func Timed(ctx context.Context, limit time.Duration, fn func(context.Context) error) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("%w: it may take %s", context.DeadlineExceeded, limit))
+	return TimedEach(ctx, Limits{Call: limit}, 1, func(ctx context.Context, _ int) error { return fn(ctx) })[0]
+}
+
+// Limits bound calls.
+type Limits struct {
+	Call time.Duration // one call's deadline
+	All  time.Duration // the next one is begun only within it; 0 = all are
+}
+
+// TimedEach is Timed for n calls one after the other, in one goroutine, which is what
+// a call costs otherwise. It answers the errors of those that were called: after one
+// that ran into its deadline, or ended its goroutine, none is.
+func TimedEach(ctx context.Context, l Limits, n int, fn func(context.Context, int) error) []error {
+	// The last one that is begun begins within l.All.
+	ctx, cancel := context.WithTimeoutCause(ctx, l.Call+l.All, fmt.Errorf("%w: it may take %s", context.DeadlineExceeded, l.Call))
 	defer cancel()
-	done := make(chan error, 1)
-	go func() { done <- Contained(func() error { return fn(ctx) }) }()
+	r := &row{done: make(chan struct{}), errs: make([]error, n)}
+	go r.run(ctx, l, fn)
 	select {
-	case err := <-done:
-		return err
+	case <-r.done:
+		return r.errs[:r.called.Load()]
 	case <-ctx.Done():
+		return r.leave(ctx)
 	}
+}
+
+// row is a row of calls.
+type row struct {
+	called atomic.Int64 // calls that are over
+	errs   []error      // of them
+	done   chan struct{}
+}
+
+func (r *row) run(ctx context.Context, l Limits, fn func(context.Context, int) error) {
+	defer close(r.done)
+	over := false
+	defer func() {
+		if !over { // nothing else survives a Goexit
+			r.errs[r.called.Load()] = &PanicError{What: "the handler ended its goroutine (runtime.Goexit)"}
+			r.called.Add(1)
+		}
+	}()
+	began := time.Now()
+	for i := range r.errs {
+		r.errs[i] = Recovered(func() error { return fn(ctx, i) })
+		r.called.Add(1)
+		if ctx.Err() != nil || l.All > 0 && time.Since(began) > l.All {
+			break
+		}
+	}
+	over = true
+}
+
+// leave waits until the present call has noticed that its context has ended, or
+// leaves it behind.
+func (r *row) leave(ctx context.Context) []error {
 	late := time.NewTimer(grace)
 	defer late.Stop()
 	select {
-	case err := <-done:
-		return err
+	case <-r.done:
+		return r.errs[:r.called.Load()]
 	case <-late.C:
-		return &LeftError{Err: context.Cause(ctx)}
+		n := r.called.Load()
+		return append(slices.Clone(r.errs[:n]), &LeftError{Err: context.Cause(ctx)})
 	}
 }
 

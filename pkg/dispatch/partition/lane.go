@@ -7,6 +7,8 @@ import (
 
 	"github.com/eventspine/spine/pkg/dispatch/again"
 	"github.com/eventspine/spine/pkg/dispatch/fault"
+	"github.com/eventspine/spine/pkg/dispatch/leaving"
+	"github.com/eventspine/spine/pkg/dispatch/plan"
 	"github.com/eventspine/spine/pkg/event"
 	"github.com/eventspine/spine/pkg/once"
 
@@ -30,7 +32,7 @@ type lane struct {
 // task is one record on its way through a lane.
 type task struct {
 	mode      once.Mode
-	kind      kind
+	kind      plan.Kind
 	rec       *kgo.Record
 	event     event.Event
 	bad       error // why the headers can't be read
@@ -78,13 +80,13 @@ func (l *lane) size(n int) (bytes int) {
 
 // next is the task that a lane is to do now, or how long it has to wait for one;
 // below 0 = there is none.
-func (l *lane) next(now time.Time) (t *task, wait time.Duration) {
+func (l *lane) next() (t *task, wait time.Duration) {
 	wait = -1
 	for _, line := range [3][]*task{l.heads, l.queue, l.again} {
 		if len(line) == 0 {
 			continue
 		}
-		left := line[0].notBefore.Sub(now)
+		left := time.Until(line[0].notBefore)
 		if left <= 0 {
 			return line[0], 0
 		}
@@ -105,7 +107,7 @@ func (s *Session) schedule(l *lane) {
 		l.timer.Stop()
 		l.timer = nil
 	}
-	t, wait := l.next(time.Now())
+	t, wait := l.next()
 	switch {
 	case t != nil:
 		if t.number == 0 { // a waiting row: its turn comes when it is due
@@ -124,31 +126,69 @@ func (s *Session) schedule(l *lane) {
 	}
 }
 
-// step does one task of a lane. The lane goes back into the queue after each, so that
-// records which came earlier go first, whatever their key.
-func (s *Session) step(ctx context.Context, l *lane) {
-	t, ctx, cancel := s.begin(ctx, l)
-	if t == nil {
-		return
-	}
-	o := s.perform(ctx, l, t)
-	cancel(nil)
-	s.settle(l, t, o)
+// work is a task that a worker has taken.
+type work struct {
+	l     *lane
+	t     *task
+	held  bool // its key waits in the store, as far as the session knows
+	fact  any
+	left  leaving.Left
+	begun time.Time
+	o     outcome
 }
 
-func (s *Session) begin(ctx context.Context, l *lane) (*task, context.Context, context.CancelCauseFunc) {
+// step does one task of each lane, and answers how many it did. A lane goes back into
+// the queue after it, so that records which came earlier go first, whatever their key.
+func (s *Session) step(ctx context.Context, lanes []*lane) (done int) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	taken := s.begin(cancel, lanes)
+	together := make([]*work, 0, len(taken))
+	var alone []*work
+	for i := range taken {
+		w := &taken[i]
+		ready := false
+		switch w.o, ready = s.prepare(ctx, w); {
+		case !ready:
+			s.settle(w)
+		case w.t.mode == once.Live && w.t.fine():
+			together = append(together, w)
+		default: // who has failed before doesn't spoil the transaction of others
+			alone = append(alone, w)
+		}
+	}
+	s.handle(ctx, together)
+	for _, w := range alone {
+		s.handle(ctx, []*work{w})
+	}
+	for i := range taken {
+		if !taken[i].o.idle {
+			done++
+		}
+	}
+	return done
+}
+
+// fine says that nothing of the task has failed so far.
+func (t *task) fine() bool { return t.tries == 0 && t.row.FirstFailed.IsZero() }
+
+func (s *Session) begin(cancel context.CancelCauseFunc, lanes []*lane) []work {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	t, _ := l.next(time.Now())
-	if s.phase != active || t == nil { // queued but not begun: left to the next owner
-		l.taken = false
-		s.schedule(l)
-		return nil, nil, nil
+	taken := make([]work, 0, len(lanes))
+	for _, l := range lanes {
+		t, _ := l.next()
+		if s.phase != active || t == nil { // queued but not begun: left to the next owner
+			l.taken = false
+			s.schedule(l)
+			continue
+		}
+		s.running[l] = cancel
+		t.failing = false
+		_, held := s.held[l.id]
+		taken = append(taken, work{l: l, t: t, held: held && l.keyed})
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	s.running[l] = cancel
-	t.failing = false
-	return t, ctx, cancel
+	return taken
 }
 
 // outcome is what became of a task.
@@ -160,20 +200,29 @@ type outcome struct {
 	what  again.Outcome // of a record of a replay
 }
 
-// settle acknowledges what perform has made durable, and sends the lane on.
-func (s *Session) settle(l *lane, t *task, o outcome) {
+// settle acknowledges what was made durable, and sends the lanes on.
+func (s *Session) settle(works ...*work) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.running, l)
-	l.taken = false
 	defer s.ifQuiet()
-	if s.phase == over {
-		return // promise: fenced; who finishes late acknowledges nothing
+	for _, w := range works {
+		delete(s.running, w.l)
+		w.l.taken = false
+		if s.phase == over {
+			continue // promise: fenced; who finishes late acknowledges nothing
+		}
+		if w.o.lost != nil {
+			s.end(w.o.lost)
+			continue
+		}
+		s.done(w.l, w.t, w.o)
+		s.schedule(w.l)
 	}
-	if o.lost != nil {
-		s.end(o.lost)
-		return
-	}
+	s.throttle()
+}
+
+// done notes what became of a task. s.mu is held.
+func (s *Session) done(l *lane, t *task, o outcome) {
 	switch {
 	case o.idle:
 	case o.again > 0:
@@ -193,11 +242,9 @@ func (s *Session) settle(l *lane, t *task, o outcome) {
 		}
 	}
 	for _, done := range l.queue[:o.done] {
-		s.track.ack(done.rec.Offset)
+		s.track.Ack(done.rec.Offset)
 		s.queued--
 		s.bytes -= done.size
 	}
 	l.queue = l.queue[o.done:]
-	s.throttle()
-	s.schedule(l)
 }

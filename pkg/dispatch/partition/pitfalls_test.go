@@ -12,6 +12,7 @@ import (
 
 	"github.com/eventspine/spine/pkg/bus"
 	"github.com/eventspine/spine/pkg/dispatch/fault"
+	"github.com/eventspine/spine/pkg/dispatch/offsets"
 )
 
 // Pitfall: a batch that can't be unpacked ends the reading of its partition, the
@@ -55,10 +56,15 @@ func TestThrottle(t *testing.T) {
 	}
 	defer members.Close(t.Context())
 	for name, fill := range map[string]func(s *Session, share int){
-		"records":      func(s *Session, share int) { s.queued = maxQueued * share / 4 },
-		"bytes":        func(s *Session, share int) { s.bytes = maxQueuedBytes * share / 4 },
-		"open offsets": func(s *Session, share int) { s.track.open = make([]mark, maxOpen*share/4) },
-		"outgoing":     func(s *Session, share int) { s.stuck = share > 2 },
+		"records": func(s *Session, share int) { s.queued = maxQueued * share / 4 },
+		"bytes":   func(s *Session, share int) { s.bytes = maxQueuedBytes * share / 4 },
+		"open offsets": func(s *Session, share int) {
+			s.track = offsets.Tracker{}
+			for offset := range int64(maxOpen * share / 4) {
+				s.track.Deliver(offset, time.Time{})
+			}
+		},
+		"outgoing": func(s *Session, share int) { s.stuck = share > 2 },
 	} {
 		s := &Session{g: &Engine{Members: members}}
 		for _, c := range []struct {

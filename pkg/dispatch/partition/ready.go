@@ -1,27 +1,43 @@
 package partition
 
 import (
-	"container/heap"
 	"context"
-	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
+
+	"github.com/eventspine/spine/pkg/dispatch/turns"
+	"github.com/eventspine/spine/pkg/once"
 )
 
 // Ready is the queue of lanes that have something to do, shared by all partitions.
 // The lane whose next record came first goes first: next_offset follows closely, and
 // little is repeated after a crash. A hot key takes one worker and no more.
+//
+// A worker takes several lanes of one partition, as many as it does in a short time.
 type Ready struct {
 	arrivals atomic.Uint64
+	most     int           // lanes that a worker takes
+	budget   time.Duration // in which it has to have done them
+	pace     atomic.Int64  // how long one takes, as it was lately; 0 = not known
 	mu       sync.Mutex
 	some     sync.Cond
-	lanes    byTurn
+	open     []*laneTurns // of partitions; those that have lanes
+	idle     int          // workers that wait
+	waking   bool         // one of them has been woken and is not here yet
 	closed   bool
 }
 
-// NewReady makes an empty queue.
-func NewReady() *Ready {
-	q := &Ready{}
+// laneTurns are the ready lanes of one partition.
+type laneTurns = turns.Queue[*lane]
+
+// NewReady makes an empty queue, whose workers take up to most lanes at a time, and
+// no more than they do in a short time. bare = their handlers share no transaction.
+func NewReady(most int, bare bool) *Ready {
+	q := &Ready{most: most, budget: once.BatchTime}
+	if bare {
+		q.budget = bareTime
+	}
 	q.some.L = &q.mu
 	return q
 }
@@ -40,31 +56,78 @@ func (q *Ready) hurry(l *lane, turn uint64) {
 		return
 	}
 	l.turn = turn
-	if i := slices.Index(q.lanes, l); i >= 0 {
-		heap.Fix(&q.lanes, i)
-	}
+	l.s.turns.Hurry(l, turn)
 }
 
 // push adds a lane; its turn stands until it is popped.
 func (q *Ready) push(l *lane) {
 	q.mu.Lock()
-	heap.Push(&q.lanes, l)
-	q.mu.Unlock()
-	q.some.Signal()
+	defer q.mu.Unlock()
+	of := &l.s.turns
+	if of.Len() == 0 {
+		q.open = append(q.open, of)
+	}
+	of.Push(l, l.turn)
+	q.wake()
 }
 
-// pop waits for a lane; nil = closed.
-func (q *Ready) pop() *lane {
+// wake wakes one worker, unless one is on its way: it wakes the next one, if there is
+// something left. q.mu is held.
+func (q *Ready) wake() {
+	if q.idle > 0 && !q.waking {
+		q.waking = true
+		q.some.Signal()
+	}
+}
+
+// pop waits for lanes of one partition; none = closed.
+func (q *Ready) pop(lanes []*lane) []*lane {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for len(q.lanes) == 0 && !q.closed {
+	for len(q.open) == 0 && !q.closed {
+		q.idle++
 		q.some.Wait()
+		q.idle--
+		q.waking = false
 	}
 	if q.closed {
 		return nil
 	}
-	l, _ := heap.Pop(&q.lanes).(*lane) // nothing else is in it
-	return l
+	first := 0
+	for i, of := range q.open {
+		if of.First() < q.open[first].First() {
+			first = i
+		}
+	}
+	of := q.open[first]
+	for n := q.share(); n > 0 && of.Len() > 0; n-- {
+		lanes = append(lanes, of.Pop())
+	}
+	if of.Len() == 0 {
+		last := len(q.open) - 1
+		q.open[first], q.open[last] = q.open[last], nil
+		q.open = q.open[:last]
+	}
+	if len(q.open) > 0 {
+		q.wake()
+	}
+	return lanes
+}
+
+// share is how many lanes a worker takes: slow ones are shared out.
+func (q *Ready) share() int {
+	pace := time.Duration(q.pace.Load())
+	if pace <= 0 {
+		return q.most
+	}
+	return int(min(max(q.budget/pace, 1), time.Duration(q.most)))
+}
+
+// took notes how long a worker took for n lanes.
+func (q *Ready) took(n int, d time.Duration) {
+	if n > 0 {
+		q.pace.Store((3*q.pace.Load() + int64(d)/int64(n)) / 4)
+	}
 }
 
 // Close ends all Work.
@@ -77,35 +140,10 @@ func (q *Ready) Close() {
 
 // Work takes ready lanes and does one task of each, until the queue is closed.
 func (q *Ready) Work(ctx context.Context) {
-	for l := q.pop(); l != nil; l = q.pop() {
-		l.s.step(ctx, l)
+	for lanes := q.pop(nil); len(lanes) > 0; lanes = q.pop(lanes[:0]) {
+		begun := time.Now()
+		done := lanes[0].s.step(ctx, lanes)
+		q.took(done, time.Since(begun))
+		clear(lanes)
 	}
-}
-
-// byTurn is a heap of lanes (container/heap).
-type byTurn []*lane
-
-// Len is part of heap.Interface.
-func (h byTurn) Len() int { return len(h) }
-
-// Less is part of heap.Interface.
-func (h byTurn) Less(i, j int) bool { return h[i].turn < h[j].turn }
-
-// Swap is part of heap.Interface.
-func (h byTurn) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
-
-// Push is part of heap.Interface.
-func (h *byTurn) Push(x any) {
-	if l, ok := x.(*lane); ok {
-		*h = append(*h, l)
-	}
-}
-
-// Pop is part of heap.Interface.
-func (h *byTurn) Pop() any {
-	old := *h
-	l := old[len(old)-1]
-	old[len(old)-1] = nil
-	*h = old[:len(old)-1]
-	return l
 }

@@ -10,14 +10,14 @@ import (
 // Lanes come out by the turn of their next record, in whatever order they went in.
 func TestReady_firstCome(t *testing.T) {
 	t.Parallel()
-	q := NewReady()
+	q, s := NewReady(1, false), &Session{}
 	for _, turn := range []uint64{5, 1, 4, 2} {
-		q.push(&lane{turn: turn})
+		q.push(&lane{s: s, turn: turn})
 	}
-	got := []uint64{q.pop().turn, q.pop().turn}
-	q.push(&lane{turn: 3})
+	got := []uint64{q.pop(nil)[0].turn, q.pop(nil)[0].turn}
+	q.push(&lane{s: s, turn: 3})
 	for range 3 {
-		got = append(got, q.pop().turn)
+		got = append(got, q.pop(nil)[0].turn)
 	}
 	if d := cmp.Diff([]uint64{1, 2, 3, 4, 5}, got); d != "" {
 		t.Error(d)
@@ -30,13 +30,13 @@ func TestReady_firstCome(t *testing.T) {
 // Closing ends who waits, and what is still queued is left.
 func TestReady_close(t *testing.T) {
 	t.Parallel()
-	q := NewReady()
+	q, s := NewReady(1, false), &Session{}
 	done := make(chan struct{})
 	go func() { defer close(done); q.Work(context.WithoutCancel(t.Context())) }()
 	q.Close()
 	<-done
-	q.push(&lane{turn: 1})
-	if l := q.pop(); l != nil {
+	q.push(&lane{s: s, turn: 1})
+	if l := q.pop(nil); len(l) > 0 {
 		t.Error("a closed queue gives a lane out")
 	}
 }

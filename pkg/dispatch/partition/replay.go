@@ -22,8 +22,8 @@ func (s *Session) feeder() *again.Feeder {
 		Owner: s.owner, Slots: s.g.Replays, Look: s.g.Look, Retry: s.g.Retry, End: s.End, Out: s.relay.Wake, Log: s.log,
 		Reader: func(from int64) (*bus.Reader, error) { return bus.NewReader(s.g.Kafka, s.lease.Partition, from) },
 		Head: func(rec *kgo.Record) (event.Event, error, bool) {
-			e, err := s.g.head(rec)
-			_, handles := s.g.Plan[e.Type]
+			e, err := s.g.Plan.Head(rec)
+			_, handles := s.g.Plan.Kind(e.Type)
 			return e, err, handles
 		},
 		ID:   func(rec *kgo.Record, e event.Event) string { return (&task{rec: rec, event: e}).id() },
@@ -47,7 +47,8 @@ func (s *Session) feedAgain(r *again.Record) {
 	if s.phase != active {
 		return
 	}
-	t := &task{mode: once.Replay, rec: r.Record, event: r.Event, bad: r.Bad, kind: s.g.Plan[r.Event.Type], replay: r}
+	kind, _ := s.g.Plan.Kind(r.Event.Type)
+	t := &task{mode: once.Replay, rec: r.Record, event: r.Event, bad: r.Bad, kind: kind, replay: r}
 	t.number = late(s.g.Ready.number())
 	l := s.lane(r.Key)
 	l.again = append(l.again, t)

@@ -3,9 +3,10 @@
 //
 //	Open     take the partition with a fresh epoch, load what stands
 //	feed     a poll brought records: each goes to the lane of its key
-//	step     a worker takes a ready lane and does its first task
-//	perform  decode, transaction, handler; or: append, retry, dead letter
-//	settle   acknowledge, next task of the lane
+//	step     a worker takes ready lanes and does the first task of each
+//	prepare  decode; or: append, retry, dead letter
+//	handle   handlers in a transaction
+//	settle   acknowledge, next task of the lanes
 //	Advance  store next_offset
 //	Drain    finish, store, let go
 //
@@ -32,10 +33,11 @@ import (
 	"github.com/eventspine/spine/pkg/dispatch/fault"
 	"github.com/eventspine/spine/pkg/dispatch/leaving"
 	"github.com/eventspine/spine/pkg/dispatch/measure"
+	"github.com/eventspine/spine/pkg/dispatch/offsets"
+	"github.com/eventspine/spine/pkg/dispatch/plan"
 	"github.com/eventspine/spine/pkg/dispatch/room"
 	"github.com/eventspine/spine/pkg/event"
 	"github.com/eventspine/spine/pkg/once"
-	"github.com/eventspine/spine/pkg/wire"
 )
 
 // Limits of what one partition may have in memory; beyond them it is paused.
@@ -44,6 +46,7 @@ const (
 	maxQueuedBytes = 32 << 20 // of them
 	maxOpen        = 1 << 17  // offsets above the lowest one that is not done
 	commitGrace    = 2 * time.Second
+	bareTime       = 2 * time.Millisecond // handlers that share no transaction are called in a row for so long
 )
 
 // The ends of a session and of its tasks.
@@ -62,28 +65,29 @@ const (
 
 // Engine is what the sessions of a group share.
 type Engine struct {
-	Group     consumer.Group
-	Unheld    bool
-	Release   bool
-	Plan      Plan
-	Codec     *wire.Codec
-	Instances map[string]event.Instance
-	Store     *once.Store
-	Members   *bus.Group
-	Kafka     bus.Config
-	Replays   again.Slots
-	Gate      *leaving.Gate
-	Ready     *Ready
-	Look      time.Duration
-	Retry     fault.Retry
-	Deadline  time.Duration // of one call of a handler
-	Park      time.Duration // how long a failing record is tried in memory
-	Meters    *measure.Meters
-	Outages   *fault.Outages
-	Breakers  *fault.Breakers
-	Room      *room.Room
-	Alarms    *alarm.Alarms
-	Log       *slog.Logger
+	Group    consumer.Group
+	Unheld   bool
+	Release  bool
+	Plan     *plan.Plan
+	Store    *once.Store
+	Members  *bus.Group
+	Kafka    bus.Config
+	Replays  again.Slots
+	Gate     *leaving.Gate
+	Ready    *Ready
+	Look     time.Duration
+	Retry    fault.Retry
+	Deadline time.Duration // of one call of a handler
+	Park     time.Duration // how long a failing record is tried in memory
+	Meters   *measure.Meters
+	Outages  *fault.Outages
+	Breakers *fault.Breakers
+	Room     *room.Room
+	Alarms   *alarm.Alarms
+	Log      *slog.Logger
+
+	AtLeastOnce bool // without the inbox
+	Bare        bool // and nothing to commit: without a transaction
 }
 
 // Session is the memory of one ownership of a partition: between taking it with a
@@ -96,11 +100,12 @@ type Session struct {
 
 	mu      sync.Mutex
 	phase   phase
-	track   tracker
+	track   offsets.Tracker
 	stored  int64     // next_offset as this session stored it
 	passed  time.Time // time of the last record below stored
 	high    int64     // watermark of the partition
 	lanes   map[string]*lane
+	turns   laneTurns // of the lanes that are ready; the queue's own
 	held    map[string]struct{}
 	running map[*lane]context.CancelCauseFunc
 	rows    map[int64]struct{} // waiting rows that stand in a lane
@@ -153,7 +158,7 @@ func (g *Engine) Open(ctx context.Context, l bus.Lease) (*Session, error) {
 	out := leaving.Session{Owner: owner, End: s.End, Jam: s.jam, Log: s.log}
 	s.relay = g.Gate.NewRelay(out)
 	s.effects = g.Gate.NewEffects(out, s.relay)
-	s.track.next = s.stored
+	s.track.Next = s.stored
 	if found {
 		s.compare(ctx)
 	}
@@ -293,7 +298,7 @@ func (s *Session) Advance(ctx context.Context) error {
 		return ctx.Err()
 	}
 	s.mu.Lock()
-	low, at := s.track.low()
+	low, at := s.track.Low()
 	moved := low > s.stored && s.phase != over
 	s.mu.Unlock()
 	if !moved {
@@ -337,12 +342,12 @@ func (s *Session) feed(ctx context.Context, b bus.Batch) {
 	s.g.Outages.Over(fault.Broker)
 	s.high = max(s.high, b.End)
 	for _, rec := range b.Records {
-		if rec.Offset < s.track.next {
+		if rec.Offset < s.track.Next {
 			continue // an aborted fetch may come again
 		}
-		s.track.deliver(rec.Offset, rec.Timestamp)
+		s.track.Deliver(rec.Offset, rec.Timestamp)
 		if rec.Attrs.IsControl() {
-			s.track.ack(rec.Offset)
+			s.track.Ack(rec.Offset)
 			continue
 		}
 		s.accept(ctx, rec)
@@ -360,7 +365,7 @@ func (s *Session) complain(err error) {
 	switch {
 	case errors.As(err, &gone):
 		if gone.Want < 0 {
-			gone.Want = s.track.next
+			gone.Want = s.track.Next
 		}
 		s.broken = err
 		log.Error("the partition stands still: offsets are gone", "way_on", s.wayOn("earliest"))
@@ -381,8 +386,8 @@ func (s *Session) wayOn(to string) string {
 // accept finds the lane of a record. s.mu is held.
 func (s *Session) accept(ctx context.Context, rec *kgo.Record) {
 	t := &task{mode: once.Live, rec: rec, size: leaving.Size(rec)}
-	t.event, t.bad = s.g.head(rec) // with an error, it has a type if ce_type is usable
-	k, handled := s.g.Plan[t.event.Type]
+	t.event, t.bad = s.g.Plan.Head(rec) // with an error, it has a type if ce_type is usable
+	k, handled := s.g.Plan.Kind(t.event.Type)
 	switch {
 	case t.event.Type == "":
 		s.enqueue(&lane{s: s}, t) // promise: bad input; each group that reads the topic dead-letters it, and no key is held
@@ -400,7 +405,7 @@ func (s *Session) accept(ctx context.Context, rec *kgo.Record) {
 
 // skip acknowledges what the group doesn't handle, without a transaction.
 func (s *Session) skip(ctx context.Context, rec *kgo.Record, name string) {
-	s.track.ack(rec.Offset)
+	s.track.Ack(rec.Offset)
 	s.g.Meters.Record(ctx, name, measure.Skipped)
 }
 
@@ -421,8 +426,8 @@ func (s *Session) throttle() {
 		return
 	}
 	spare := !s.g.Room.Full() // promise: not lost; nothing more comes in, and nothing is dropped
-	full := s.stuck || !spare || s.queued >= maxQueued || s.bytes >= maxQueuedBytes || len(s.track.open) >= maxOpen
-	low := !s.stuck && spare && s.queued <= maxQueued/2 && s.bytes <= maxQueuedBytes/2 && len(s.track.open) <= maxOpen/2
+	full := s.stuck || !spare || s.queued >= maxQueued || s.bytes >= maxQueuedBytes || s.track.Open() >= maxOpen
+	low := !s.stuck && spare && s.queued <= maxQueued/2 && s.bytes <= maxQueuedBytes/2 && s.track.Open() <= maxOpen/2
 	switch {
 	case full && !s.paused:
 		s.paused = true
@@ -454,6 +459,6 @@ func (s *Session) Broken() error {
 func (s *Session) Lag() measure.Lag {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	low, _ := s.track.low()
+	low, _ := s.track.Low()
 	return measure.Lag{Topic: s.lease.Topic, Partition: s.lease.ID, Records: max(s.high-low, 0)}
 }

@@ -159,9 +159,9 @@ func (s *Session) succeed(row once.Row) {
 func (s *Session) revive(row once.Row) {
 	rec := leaving.Kafka(row.Record)
 	t := &task{mode: once.Waiting, rec: rec, row: row}
-	t.event, t.bad = s.g.head(rec)
+	t.event, t.bad = s.g.Plan.Head(rec)
 	t.event.Replay = row.Silent // promise: outside effects; suppressed in replay
-	k, handled := s.g.Plan[t.event.Type]
+	k, handled := s.g.Plan.Kind(t.event.Type)
 	t.kind = k
 	if t.bad == nil && !handled {
 		t.bad = &fault.UndecodableError{Err: errors.New("the group doesn't handle this fact any more")}

@@ -14,92 +14,163 @@ import (
 	"github.com/eventspine/spine/pkg/wire"
 )
 
-// perform does a task and answers what became of it. What it answers as done is
-// durable: committed, skipped as a duplicate, or standing in the store.
-func (s *Session) perform(ctx context.Context, l *lane, t *task) outcome {
+// prepare does what comes before the handler. It answers whether the handler is to be
+// called, or what became of the task. What it answers as done is durable: it stands in
+// the store.
+func (s *Session) prepare(ctx context.Context, w *work) (o outcome, ready bool) {
+	l, t := w.l, w.t
 	if t.decided {
-		return s.move(ctx, l, t)
+		return s.move(ctx, l, t), false
 	}
-	if t.mode == once.Live && s.holds(l) {
+	if t.mode == once.Live && w.held {
 		held, err := s.owner.KeyHeld(ctx, t.rec.Key)
 		if err != nil {
-			return s.storeError(ctx, t, err)
+			return s.storeError(ctx, t, err), false
 		}
 		if held { // promise: in order; later events of a failing key wait behind it
 			if err := s.owner.Append(ctx, leaving.Kept(t.rec), t.id()); err != nil {
-				return s.storeError(ctx, t, err)
+				return s.storeError(ctx, t, err), false
 			}
 			s.g.Room.Grow(t.size)
 			s.g.Meters.Record(ctx, t.event.Type, measure.Waiting)
-			return outcome{done: 1}
+			return outcome{done: 1}, false
 		}
 		s.release(l)
 	}
 	if t.bad != nil {
-		return s.judge(ctx, l, t, t.bad)
+		return s.judge(ctx, l, t, t.bad), false
 	}
 	var wait time.Duration
-	if t.pass, wait = s.g.Breakers.Enter(t.kind.handler.Type); wait > 0 {
-		return outcome{again: wait} // what it needs is away: nothing is asked, nothing counts
+	if t.pass, wait = s.g.Breakers.Enter(t.kind.Type); wait > 0 {
+		return outcome{again: wait}, false // what it needs is away: nothing is asked, nothing counts
 	}
-	defer t.pass.Drop() // says nothing, where nobody has said more
-	var fact any
 	err := fault.Recovered(func() (err error) {
-		fact, t.event, err = s.g.decode(ctx, t.kind, t.rec, t.event)
+		w.fact, t.event, err = s.g.Plan.Decode(ctx, t.kind, t.rec, t.event)
 		return err
 	})
 	if err != nil {
-		return s.judge(ctx, l, t, err)
+		o = s.judge(ctx, l, t, err)
+		t.pass.Drop()
+		return o, false
 	}
 	s.g.Outages.Over(fault.Registry)
-	return s.handle(ctx, l, t, fact)
+	return outcome{}, true
 }
 
-// handle runs the handler in the store's transaction.
-func (s *Session) handle(ctx context.Context, l *lane, t *task, fact any) outcome {
-	var left leaving.Left
-	begun := time.Now()
-	item := once.Item{Mode: t.mode, EventID: t.id(), Record: leaving.Kept(t.rec), Silent: t.event.Replay}
-	if t.replay != nil {
-		item.Replay, item.Reached = t.replay.Replay(), t.replay.Reached
+// handle runs the handlers of several lanes and settles their tasks: each in the
+// store's transaction, which they share.
+func (s *Session) handle(ctx context.Context, works []*work) {
+	if len(works) == 0 {
+		return
 	}
-	result, err := s.owner.Do(ctx, item, func(ctx context.Context, tx once.Tx) error {
-		left = leaving.Left{} // the store may run it again
-		htx := s.g.Gate.Tx(ctx, tx, s.g.Gate.Cause(t.event, t.rec), &left, t.event.Replay)
-		e, call := t.event, t.kind.handler.Call // of its own: a handler that is left behind may read on
-		return fault.Timed(ctx, s.g.Deadline, func(ctx context.Context) error { return call(ctx, htx, e, fact) })
+	if s.g.Bare && works[0].t.mode == once.Live {
+		s.call(ctx, works)
+		return
+	}
+	items := make([]once.Item, len(works))
+	for i, w := range works {
+		items[i] = once.Item{Mode: w.t.mode, EventID: w.t.id(), Record: leaving.Kept(w.t.rec), Silent: w.t.event.Replay, Unmarked: s.g.AtLeastOnce}
+		if w.t.replay != nil {
+			items[i].Replay, items[i].Reached = w.t.replay.Replay(), w.t.replay.Reached
+		}
+	}
+	done := s.owner.DoAll(ctx, items, func(ctx context.Context, i int, tx once.Tx) error {
+		w := works[i]
+		if err := w.t.pass.Held(); err != nil {
+			return err
+		}
+		w.left, w.begun = leaving.Left{}, time.Now() // the store may run it again
+		htx := s.g.Gate.Tx(ctx, tx, s.g.Gate.Cause(w.t.event, w.t.rec), &w.left, w.t.event.Replay)
+		e, call, fact := w.t.event, w.t.kind.Call, w.fact // of its own: a handler that is left behind may read on
+		err := fault.Timed(ctx, s.g.Deadline, func(ctx context.Context) error { return call(ctx, htx, e, fact) })
+		w.t.tell(err)
+		return err
 	})
-	if err != nil {
-		return s.judge(ctx, l, t, err)
+	for i, w := range works {
+		w.o = s.handled(ctx, w, done[i])
+		w.t.pass.Drop() // says nothing, where nobody has said more
 	}
-	t.pass.Leave(nil)
+	s.settle(works...)
+}
+
+// tell lets the others of a batch know at once that a dependency is away.
+func (t *task) tell(err error) {
+	if err == nil {
+		return
+	}
+	if f := fault.Classify(err); f.Away != "" {
+		t.pass.Leave(&f)
+		t.pass = fault.Pass{} // it has said all
+	}
+}
+
+// handled says what became of a task whose handler was to be called.
+func (s *Session) handled(ctx context.Context, w *work, d once.Done) outcome {
+	switch {
+	case d.Err != nil:
+		return s.judge(ctx, w.l, w.t, d.Err)
+	case d.Result == 0: // not begun: the batch took its time
+		return outcome{idle: true}
+	}
+	w.t.pass.Leave(nil)
 	s.g.Outages.Over(fault.Database)
 	switch {
-	case result == once.Handled && t.mode == once.Replay:
-		s.g.Meters.Record(ctx, t.event.Type, measure.Replayed) // how long ago it happened says nothing
-	case result == once.DuplicateDelivery:
-		s.g.Meters.Record(ctx, t.event.Type, measure.DuplicateDelivery)
-	case result == once.DuplicateEvent:
-		s.g.Meters.Record(ctx, t.event.Type, measure.DuplicateEvent)
+	case d.Result == once.Handled && w.t.mode == once.Replay:
+		s.g.Meters.Record(ctx, w.t.event.Type, measure.Replayed) // how long ago it happened says nothing
+	case d.Result == once.DuplicateDelivery:
+		s.g.Meters.Record(ctx, w.t.event.Type, measure.DuplicateDelivery)
+	case d.Result == once.DuplicateEvent:
+		s.g.Meters.Record(ctx, w.t.event.Type, measure.DuplicateEvent)
 	default:
-		s.g.Meters.Handled(ctx, t.event, begun)
+		s.g.Meters.Handled(ctx, w.t.event, w.begun)
 	}
-	if left.Facts > 0 {
+	if w.left.Facts > 0 {
 		s.relay.Wake()
 	}
-	if left.Effects > 0 {
+	if w.left.Effects > 0 {
 		s.effects.Wake()
 	}
 	switch {
-	case t.mode == once.Waiting:
-		s.relieve(ctx, l, t)
+	case w.t.mode == once.Waiting:
+		s.relieve(ctx, w.l, w.t)
 		return outcome{}
-	case t.mode == once.Replay && result == once.Handled:
+	case w.t.mode == once.Replay && d.Result == once.Handled:
 		return outcome{what: again.Handled}
-	case t.mode == once.Replay:
+	case w.t.mode == once.Replay:
 		return outcome{what: again.Duplicate}
 	}
 	return outcome{done: 1}
+}
+
+// call runs handlers that have nothing to commit, without a transaction: at least
+// once. What they did is kept by next_offset alone.
+func (s *Session) call(ctx context.Context, works []*work) {
+	errs := fault.TimedEach(ctx, fault.Limits{Call: s.g.Deadline, All: bareTime}, len(works), func(ctx context.Context, i int) error {
+		w := works[i]
+		if err := w.t.pass.Held(); err != nil {
+			return err
+		}
+		w.begun = time.Now()
+		err := w.t.kind.Call(ctx, leaving.NoTx(), w.t.event, w.fact)
+		if ctx.Err() == nil { // else it may have been left behind
+			w.t.tell(err)
+		}
+		return err
+	})
+	for i, w := range works {
+		switch {
+		case i >= len(errs):
+			w.o = outcome{idle: true}
+		case errs[i] != nil:
+			w.o = s.judge(ctx, w.l, w.t, errs[i])
+		default:
+			w.t.pass.Leave(nil)
+			s.g.Meters.Handled(ctx, w.t.event, w.begun)
+			w.o = outcome{done: 1}
+		}
+		w.t.pass.Drop()
+	}
+	s.settle(works...)
 }
 
 // holds says whether the lane's key waits in the store.
@@ -149,6 +220,10 @@ func (s *Session) storeError(ctx context.Context, t *task, err error) outcome {
 
 // judge decides what a failure means for the record.
 func (s *Session) judge(ctx context.Context, l *lane, t *task, err error) outcome {
+	var held *fault.HeldError
+	if errors.As(err, &held) {
+		return outcome{again: held.Wait}
+	}
 	f := fault.Classify(err)
 	var left *fault.LeftError
 	if errors.As(err, &left) {

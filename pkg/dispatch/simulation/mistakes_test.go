@@ -23,7 +23,7 @@ func mistakes() []mistake {
 	const (
 		owner   = "pkg/once/owner.go"
 		inbox   = "pkg/once/inbox/inbox.go"
-		tracker = "pkg/dispatch/partition/tracker.go"
+		tracker = "pkg/dispatch/offsets/offsets.go"
 		session = "pkg/dispatch/partition/session.go"
 		work    = "pkg/dispatch/partition/work.go"
 		relay   = "pkg/dispatch/leaving/relay.go"
@@ -34,8 +34,8 @@ func mistakes() []mistake {
 		{"next_offset is the highest that is done", tracker, "	t.open[i].done = true\n", "	t.open[i].done = true\n	for j := range t.open[:i] {\n		t.open[j].done = true\n	}\n"},
 		{"the memory of held keys begins empty", session, "held: owner.Held(),", "held: map[string]struct{}{},"},
 		{"successors stay behind", work, "Spill(ctx, row, successors, copies)", "Spill(ctx, row, nil, copies)"},
-		{"a held key is handled", work, "if t.mode == once.Live && s.holds(l) {", "if false {"},
-		{"the start is Kafka's offset", session, "	s.track.next = s.stored\n", "	if told, ok := g.Members.Committed(l.Partition); ok {\n		s.stored = told\n	}\n	s.track.next = s.stored\n"},
+		{"a held key is handled", work, "if t.mode == once.Live && w.held {", "if false {"},
+		{"the start is Kafka's offset", session, "	s.track.Next = s.stored\n", "	if told, ok := g.Members.Committed(l.Partition); ok {\n		s.stored = told\n	}\n	s.track.Next = s.stored\n"},
 		{"an outgoing row is removed, then published", relay, "	slow := time.AfterFunc(", "	for _, row := range rows {\n		if err := r.s.Owner.Remove(ctx, []int64{row.ID}); err != nil {\n			return 0, err\n		}\n	}\n	slow := time.AfterFunc("},
 	}
 }

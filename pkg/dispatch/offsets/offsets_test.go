@@ -1,4 +1,4 @@
-package partition
+package offsets
 
 import (
 	"testing"
@@ -12,13 +12,13 @@ import (
 func TestTracker(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		var tr tracker
-		tr.next = rapid.Int64Range(0, 1000).Draw(t, "start")
-		begin, open, next, last := tr.next, map[int64]bool{}, tr.next, time.Time{}
+		var tr Tracker
+		tr.Next = rapid.Int64Range(0, 1000).Draw(t, "start")
+		begin, open, next, last := tr.Next, map[int64]bool{}, tr.Next, time.Time{}
 		for range rapid.IntRange(0, 200).Draw(t, "steps") {
 			if len(open) == 0 || rapid.Bool().Draw(t, "deliver") {
 				next += rapid.Int64Range(0, 3).Draw(t, "gap")
-				tr.deliver(next, time.UnixMilli(next))
+				tr.Deliver(next, time.UnixMilli(next))
 				open[next] = true
 				next++
 			} else {
@@ -30,14 +30,14 @@ func TestTracker(t *testing.T) {
 				}
 				o := rapid.SampledFrom(offsets).Draw(t, "ack")
 				delete(open, o)
-				tr.ack(o)
-				tr.ack(o) // again: no effect
+				tr.Ack(o)
+				tr.Ack(o) // again: no effect
 			}
 			want := next
 			for o := range open {
 				want = min(want, o)
 			}
-			got, at := tr.low()
+			got, at := tr.Low()
 			if got != want {
 				t.Fatalf("low is %d, want %d", got, want)
 			}
