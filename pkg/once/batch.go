@@ -1,6 +1,7 @@
 package once
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -103,8 +104,9 @@ func (b *batch) handle(ctx, sctx context.Context, t *transaction, results []Resu
 		return err
 	}
 	var out leaving
+	limit := cmp.Or(b.o.s.batch, BatchTime)
 	for n, i := range b.rest {
-		if n > 0 && time.Since(t.now) > BatchTime {
+		if n > 0 && time.Since(t.now) > limit {
 			if err := b.unmark(sctx, t, b.rest[n:], fresh); err != nil {
 				return err
 			}

@@ -23,12 +23,15 @@ type Store struct {
 	db      *DB
 	group   string
 	consent replay.Consent // of the group, to what its owners let out on request
+	batch   time.Duration  // how long DoAll goes on beginning items; 0 = BatchTime
 }
 
 // WithConsent is the store of a group that is asked before its owners let out what
 // they are asked to publish.
 func (s *Store) WithConsent(c replay.Consent) *Store {
-	return &Store{db: s.db, group: s.group, consent: c}
+	with := *s
+	with.consent = c
+	return &with
 }
 
 // Prune removes at most limit inbox rows of events handled before a time: by the
