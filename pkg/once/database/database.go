@@ -170,6 +170,14 @@ func (db *DB) SQL() *sql.DB { return db.sql }
 // Dialect is the SQL dialect of the database.
 func (db *DB) Dialect() Dialect { return db.dialect }
 
+// Name is the file of an SQLite database, the schema of a PostgreSQL one.
+func (db *DB) Name() string {
+	if db.dialect == PostgreSQL {
+		return db.schema
+	}
+	return db.path
+}
+
 // Ping asks the database for a sign of life.
 func (db *DB) Ping(ctx context.Context) error {
 	if err := db.sql.PingContext(ctx); err != nil {

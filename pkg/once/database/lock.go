@@ -18,7 +18,13 @@ func (db *DB) LockRoles() (release func() error, err error) {
 	if db.dialect == PostgreSQL {
 		return func() error { return nil }, nil
 	}
-	return lockFile(db.path+".lock", syscall.LOCK_EX|syscall.LOCK_NB)
+	return LockFile(db.path + ".lock")
+}
+
+// LockFile makes this process the only one that has a file locked, until release or the
+// end of the process; else the error is ErrLocked.
+func LockFile(name string) (release func() error, err error) {
+	return lockFile(name, syscall.LOCK_EX|syscall.LOCK_NB)
 }
 
 // lockFile locks a file that names its holder. The file stays: removing it would
