@@ -20,7 +20,7 @@ import (
 )
 
 // The test binary is the spine binary, too, where it is called by that name.
-func TestMain(m *testing.M) { testscript.Main(m, map[string]func(){"spine": main}) }
+func TestMain(m *testing.M) { testscript.Main(m, map[string]func(){"spine": spineOfTests}) }
 
 // process is a running spine.
 type process struct {
@@ -135,12 +135,14 @@ type dev struct {
 	*process
 	Ready                                        bool
 	Kafka, Registry, Intake, Ops, Database, Data string
+	more                                         []string // environment of every spine beside it
 }
 
 // startDev starts spine dev on free ports in a folder.
 func startDev(tb testing.TB, dir string, env ...string) dev {
 	tb.Helper()
 	d := dev{process: start(tb, dir, env, "dev", "--kafka", ":0", "--registry", ":0", "--intake", ":0", "--ops", "127.0.0.1:0")}
+	d.more = env
 	line := d.line(60 * time.Second)
 	if err := json.Unmarshal([]byte(line), &d); err != nil || !d.Ready {
 		tb.Fatalf("the line of spine dev is %q: %v", line, err)
@@ -150,10 +152,10 @@ func startDev(tb testing.TB, dir string, env ...string) dev {
 
 // env makes commands use the parts of a dev, from whatever folder.
 func (d dev) env() []string {
-	return []string{
+	return append([]string{
 		"SPINE_KAFKA_BROKERS=" + d.Kafka, "SPINE_REGISTRY_URL=" + d.Registry, "SPINE_DATABASE_URL=sqlite:" + filepath.Join(d.Data, "spine.db"),
 		"SPINE_INTAKE_SPOOL=" + filepath.Join(d.Data, "spool.db"), "DATA=" + d.Data,
-	}
+	}, d.more...)
 }
 
 // secret of the demo shops.

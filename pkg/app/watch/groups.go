@@ -11,9 +11,11 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/eventspine/spine/pkg/app/cli"
 	"github.com/eventspine/spine/pkg/app/config"
+	"github.com/eventspine/spine/pkg/app/tap"
 	"github.com/eventspine/spine/pkg/bus"
 	"github.com/eventspine/spine/pkg/once"
 )
@@ -24,7 +26,7 @@ type groupInfo struct {
 	State      string          `json:"state"` // of the consumer group at the broker
 	Members    []groupMember   `json:"members"`
 	Lag        int64           `json:"lag"`         // records
-	LagSeconds float64         `json:"lag_seconds"` // age of the last record that is done, where something is left to do
+	LagSeconds float64         `json:"lag_seconds"` // age of the last record that is done, or of the first that is left where that isn't known; 0 = nothing is left
 	Handled    int             `json:"handled"`
 	Waiting    int             `json:"waiting"`
 	Dead       int             `json:"dead"`
@@ -58,6 +60,9 @@ type groupPosition struct {
 	Dead       int     `json:"dead"`
 	HeldKeys   int     `json:"held_keys"`
 	UpdatedAt  string  `json:"updated_at"`
+
+	start int64 // of the topic
+	told  bool  // the broker was told the time
 }
 
 func (a commands) newGroupsCmd() *cobra.Command {
@@ -126,8 +131,19 @@ func groupInfos(ctx context.Context, a *cli.CLI, names []string) ([]groupInfo, e
 		if err != nil {
 			return fmt.Errorf("describing the groups: %w", err)
 		}
+		conf, err := cli.Kafka(l)
+		if err != nil {
+			return err
+		}
+		client, err := conf.Options()
+		if err != nil {
+			return err
+		}
 		for _, name := range names {
 			info, err := groupOf(ctx, dbs, admin, name)
+			if err == nil {
+				err = info.agesLeft(ctx, client)
+			}
 			if err != nil {
 				return err
 			}
@@ -180,31 +196,94 @@ func (g *groupInfo) positions(ctx context.Context, admin *kadm.Client, owned []o
 	if len(topics) == 0 {
 		return nil
 	}
-	ends, err := admin.ListEndOffsets(ctx, topics...)
+	at, err := toldOf(ctx, admin, g.Group, topics)
 	if err != nil {
-		return fmt.Errorf("listing offsets: %w", err)
-	}
-	committed, err := admin.FetchOffsets(ctx, g.Group)
-	if err != nil {
-		return fmt.Errorf("reading the commits of %s: %w", g.Group, err)
+		return err
 	}
 	for _, o := range owned {
-		p := groupPosition{
-			Topic: o.Topic, Partition: o.Partition, NextOffset: o.NextOffset, Committed: -1, Waiting: o.Waiting, Dead: o.Dead,
-			HeldKeys: o.HeldKeys, UpdatedAt: o.UpdatedAt.UTC().Format(cli.MicroTime),
-		}
-		if end, ok := ends.Lookup(o.Topic, o.Partition); ok && end.Err == nil {
-			p.End, p.Lag = end.Offset, max(0, end.Offset-o.NextOffset)
-		}
-		if c, ok := committed.Lookup(o.Topic, o.Partition); ok && c.Err == nil {
-			p.Committed = c.At
-			if at, ok := bus.CommittedTime(c.Metadata); ok && p.Lag > 0 {
-				p.LagSeconds = max(0, time.Since(at).Seconds())
-			}
-		}
+		p := at.position(o)
 		g.Lag, g.HeldKeys = g.Lag+p.Lag, g.HeldKeys+p.HeldKeys
 		g.LagSeconds = max(g.LagSeconds, p.LagSeconds)
 		g.Partitions = append(g.Partitions, p)
 	}
 	return nil
+}
+
+// told is what the broker says of topics and of a group's commits.
+type told struct {
+	starts, ends kadm.ListedOffsets
+	committed    kadm.OffsetResponses
+}
+
+func toldOf(ctx context.Context, admin *kadm.Client, group string, topics []string) (t told, err error) {
+	if t.starts, err = admin.ListStartOffsets(ctx, topics...); err == nil {
+		t.ends, err = admin.ListEndOffsets(ctx, topics...)
+	}
+	if err != nil {
+		return t, fmt.Errorf("listing offsets: %w", err)
+	}
+	if t.committed, err = admin.FetchOffsets(ctx, group); err != nil {
+		return t, fmt.Errorf("reading the commits of %s: %w", group, err)
+	}
+	return t, nil
+}
+
+// position is where the store stands. The time that the broker was told is that of
+// another record where the store has been set back behind it.
+func (t told) position(o once.Ownership) groupPosition {
+	p := groupPosition{
+		Topic: o.Topic, Partition: o.Partition, NextOffset: o.NextOffset, Committed: -1, Waiting: o.Waiting, Dead: o.Dead,
+		HeldKeys: o.HeldKeys, UpdatedAt: o.UpdatedAt.UTC().Format(cli.MicroTime),
+	}
+	if end, ok := t.ends.Lookup(o.Topic, o.Partition); ok && end.Err == nil {
+		p.End, p.Lag = end.Offset, max(0, end.Offset-o.NextOffset)
+	}
+	if start, ok := t.starts.Lookup(o.Topic, o.Partition); ok && start.Err == nil {
+		p.start = start.Offset
+	}
+	c, ok := t.committed.Lookup(o.Topic, o.Partition)
+	if !ok || c.Err != nil {
+		return p
+	}
+	p.Committed = c.At
+	if at, ok := bus.CommittedTime(c.Metadata); ok && p.Lag > 0 && c.At <= o.NextOffset {
+		p.LagSeconds, p.told = max(0, time.Since(at).Seconds()), true
+	}
+	return p
+}
+
+// agesLeft finds the lag in time of partitions of which the broker was not told one:
+// where nothing is done yet, or a person has set the store back.
+func (g *groupInfo) agesLeft(ctx context.Context, client []kgo.Opt) error {
+	var places []tap.Place
+	for _, p := range g.Partitions {
+		if p.Lag > 0 && !p.told {
+			places = append(places, p.next())
+		}
+	}
+	if len(places) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, agesWithin)
+	defer cancel()
+	times, err := tap.Times(ctx, client, places)
+	if err != nil {
+		return err
+	}
+	for i := range g.Partitions {
+		p := &g.Partitions[i]
+		if at, ok := times[p.next()]; ok && !p.told {
+			p.LagSeconds = max(0, time.Since(at).Seconds())
+			g.LagSeconds = max(g.LagSeconds, p.LagSeconds)
+		}
+	}
+	return nil
+}
+
+// agesWithin bounds reading the first records that are left.
+const agesWithin = 5 * time.Second
+
+// next is the first record that is left, where its topic still has it.
+func (p groupPosition) next() tap.Place {
+	return tap.Place{Topic: p.Topic, Partition: p.Partition, Offset: max(p.NextOffset, p.start)}
 }
