@@ -77,6 +77,8 @@ type Group struct {
 	Resets  []Reset                   // what people set, the oldest first
 	Replays []Reset                   // what people had handled again: from To to From
 	Ordered bool                      // its facts leave in the order of their causes: no fact comes from an effect
+
+	AtLeastOnce bool // it keeps no inbox: it has handled what is below its offsets and nowhere else
 }
 
 // Stock is all that was collected.
@@ -107,6 +109,8 @@ type Row struct {
 	Doubled  int    `json:"doubled"`
 	Skipped  int    `json:"skipped"` // a person set the group past it
 	Pending  int    `json:"pending"` // the group has not come so far yet: its lag
+
+	AtLeastOnce bool `json:"at_least_once,omitempty"` // without an inbox: what was handled again can't be seen, doubled is allowed
 }
 
 // DeliveryRow is one instance.
@@ -259,7 +263,7 @@ func (r *Result) facts(s Stock, id string, at *DeliveryRow) {
 func (r *Result) group(s Stock, g Group) {
 	rows := map[string]*Row{}
 	for fact := range g.Reads {
-		rows[fact] = &Row{Group: g.Name, Fact: fact}
+		rows[fact] = &Row{Group: g.Name, Fact: fact, AtLeastOnce: g.AtLeastOnce}
 	}
 	for id, e := range s.Events {
 		row := rows[e.Type]
@@ -276,16 +280,14 @@ func (r *Result) group(s Stock, g Group) {
 			row.Pending++
 		case g.skipped(e.First):
 			row.Skipped++
+		case g.AtLeastOnce:
+			row.Handled++
 		default:
 			row.Missing++
 			r.Totals.Lost++
 			r.find(e.Type + " " + id + " is in the stream, and " + g.Name + " has neither handled nor kept it")
 		}
-		if n := g.Ledger[e.Type][id]; n > 1 {
-			row.Doubled++
-			r.Totals.Doubled++
-			r.find(e.Type + " " + id + " stands more than once in the tables of " + g.Name)
-		}
+		r.doubled(g, row, id)
 	}
 	for id, h := range g.Handled {
 		if s.Events[id] == nil && s.read(h.Place) {
@@ -293,9 +295,21 @@ func (r *Result) group(s Stock, g Group) {
 			r.find("event " + id + " is handled by " + g.Name + " and is not in the stream")
 		}
 	}
-	r.ledger(g)
+	r.ledger(s, g)
 	for _, row := range rows {
 		r.Rows = append(r.Rows, *row)
+	}
+}
+
+// doubled looks whether an event has left more than one row in the group's tables.
+func (r *Result) doubled(g Group, row *Row, id string) {
+	if g.Ledger[row.Fact][id] <= 1 {
+		return
+	}
+	row.Doubled++
+	if !g.AtLeastOnce { // else it is as it was told
+		r.Totals.Doubled++
+		r.find(row.Fact + " " + id + " stands more than once in the tables of " + g.Name)
 	}
 }
 
@@ -316,15 +330,22 @@ func (g Group) kept(row *Row, id string) bool {
 
 // ledger compares a group's own tables with what it has handled: an effect without
 // its mark, or a mark without its effect, is a torn transaction.
-func (r *Result) ledger(g Group) {
+func (r *Result) ledger(s Stock, g Group) {
 	for fact, ids := range g.Ledger {
 		for id := range ids {
-			if _, ok := g.Handled[id]; !ok {
+			if !s.may(g, id) {
 				r.Totals.Phantom++
 				r.find(fact + " " + id + " stands in the tables of " + g.Name + ", which has not handled it")
 			}
 		}
 	}
+}
+
+// may says that a group may have left something of an event: it has handled it, or,
+// where it doesn't say what it has handled, it could.
+func (s Stock) may(g Group, id string) bool {
+	_, handled := g.Handled[id]
+	return handled || g.AtLeastOnce && (s.Events[id] != nil || !s.whole())
 }
 
 // read says that what stands at p was looked at: it is neither before the window nor
@@ -434,7 +455,7 @@ func (r *Result) phantomFacts(s Stock) {
 		if s.Events[e.Cause] == nil && !s.whole() {
 			continue // its cause stands before the window
 		}
-		if _, handled := g.Handled[e.Cause]; !handled {
+		if !s.may(g, e.Cause) {
 			r.Totals.Phantom++
 			r.find(e.Type + " " + id + " follows from " + e.Cause + ", which " + g.Name + " has not handled")
 		}

@@ -178,6 +178,50 @@ func TestBalance_finds(t *testing.T) {
 	}
 }
 
+// A group without an inbox has handled what is below its offsets and nowhere else;
+// what it left is no phantom, and what it left twice is shown and no imbalance.
+func TestBalance_atLeastOnce(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		plant func(s *books.Stock, g *books.Group)
+		row   books.Row
+		want  books.Totals
+	}{
+		"handled":  {func(*books.Stock, *books.Group) {}, books.Row{Handled: 2}, books.Totals{}},
+		"waiting":  {func(_ *books.Stock, g *books.Group) { g.Waiting["o2"] = true }, books.Row{Handled: 1, Parked: 1}, books.Totals{}},
+		"dead":     {func(_ *books.Stock, g *books.Group) { g.Dead["o2"] = true }, books.Row{Handled: 1, Dead: 1}, books.Totals{}},
+		"given up": {func(_ *books.Stock, g *books.Group) { g.Dropped = map[string]bool{"o2": true} }, books.Row{Handled: 1, Dropped: 1}, books.Totals{}},
+		"passed over": {func(_ *books.Stock, g *books.Group) {
+			g.Resets = []books.Reset{{Partition: "orders/0", From: 1, To: 2}}
+		}, books.Row{Handled: 1, Skipped: 1}, books.Totals{}},
+		"its offset lags behind what it has left": {
+			func(_ *books.Stock, g *books.Group) { g.Owned["orders/0"] = books.Range{To: 1} }, books.Row{Handled: 1, Pending: 1}, books.Totals{},
+		},
+		"handled again": {func(_ *books.Stock, g *books.Group) { g.Ledger[placed]["o1"] = 2 }, books.Row{Handled: 2, Doubled: 1}, books.Totals{}},
+		"an effect of nothing": {
+			func(_ *books.Stock, g *books.Group) { g.Ledger[placed]["o9"] = 1 }, books.Row{Handled: 2}, books.Totals{Phantom: 1},
+		},
+		"a fact of nothing": {func(s *books.Stock, _ *books.Group) { s.Events["i2"].Cause = "o9" }, books.Row{Handled: 2}, books.Totals{Phantom: 1}},
+		"it had an inbox":   {func(_ *books.Stock, g *books.Group) { g.Handled["o1"] = handled("orders", 0) }, books.Row{Handled: 2}, books.Totals{}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := balanced()
+			g := &s.Groups[0]
+			g.AtLeastOnce, g.Handled = true, map[string]books.Handled{}
+			c.plant(&s, g)
+			got := books.Balance(s)
+			c.row.Group, c.row.Fact, c.row.InStream, c.row.AtLeastOnce = "invoicing", placed, 2, true
+			if d := cmp.Diff(c.row, got.Rows[0]); d != "" {
+				t.Error(d)
+			}
+			if got.Totals != c.want || got.Balanced != (c.want == books.Totals{}) {
+				t.Errorf("%+v, want %+v: %v", got.Totals, c.want, got.Findings)
+			}
+		})
+	}
+}
+
 // What is no imbalance.
 func TestBalance_accepts(t *testing.T) {
 	t.Parallel()

@@ -22,6 +22,8 @@ import (
 type Source struct {
 	Group consumer.Group
 	DB    *once.DB
+
+	AtLeastOnce bool // it runs without an inbox
 }
 
 // Options say where to collect from.
@@ -149,6 +151,7 @@ func (o Options) group(ctx context.Context, src Source) (Group, error) {
 	g := Group{
 		Name: src.Group.Name, Reads: map[string]bool{}, Owned: map[string]Range{}, Handled: map[string]Handled{},
 		Waiting: map[string]bool{}, Dead: map[string]bool{}, Dropped: map[string]bool{}, Ledger: map[string]map[string]int{}, Ordered: len(src.Group.Effects) == 0,
+		AtLeastOnce: src.AtLeastOnce,
 	}
 	for _, fact := range dispatch.Types(src.Group) {
 		g.Reads[fact] = true

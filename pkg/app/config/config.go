@@ -103,10 +103,19 @@ type Instance struct {
 
 // Group is what every group can be told, beside its own keys.
 type Group struct {
-	Database    Database `yaml:"database"`      // a store of its own; unset = the common one
-	Concurrency int      `yaml:"concurrency"`   // keys handled at a time; 0 = 64
-	Batch       int      `yaml:"batch"`         // records of different keys that may share a transaction; 0 = 32, 1 = each has its own
-	AtLeastOnce bool     `yaml:"at_least_once"` // without the inbox: an event may be handled again
+	Database    Database `yaml:"database"`    // a store of its own; unset = the common one
+	Concurrency int      `yaml:"concurrency"` // keys handled at a time; 0 = 64
+	Batch       int      `yaml:"batch"`       // records of different keys that may share a transaction; 0 = 32, 1 = each has its own
+
+	// AtLeastOnce runs the group without its inbox: an event is handled again where its
+	// delivery is repeated, after a crash or a rebalance, and where the same event stands
+	// at another offset. Nothing is lost, keys keep their order, waiting and dead rows
+	// are as ever. Handlers have to be idempotent by themselves. A fact that is published
+	// again has the id that it had, an effect is asked for once by its key. The audit
+	// takes what is below the group's offsets for handled and can't see what was handled
+	// again; a replay handles all of its range. Turned off again, the group has no inbox
+	// of the time before, and the audit misses those events.
+	AtLeastOnce bool `yaml:"at_least_once"`
 
 	Attempts    int           `yaml:"attempts"`     // of a failing record, before it is a dead letter; 0 = 5
 	Deadline    time.Duration `yaml:"deadline"`     // of one call of a handler; 0 = 1 min

@@ -94,6 +94,9 @@ func Stock(ctx context.Context, a *cli.CLI, l *config.Loaded, since time.Time) (
 		if err != nil {
 			return books.Stock{}, err
 		}
+		if set := l.Config.Groups[g.Name]; set != nil {
+			src.AtLeastOnce = set.AtLeastOnce
+		}
 		o.Groups = append(o.Groups, src)
 	}
 	stock, err := books.Collect(ctx, o)
@@ -143,6 +146,11 @@ func ShowBooks(w *cli.Table, r books.Result, all bool) {
 	w.Line("")
 	if r.Spooled > 0 {
 		w.Line("%d deliveries wait in the spool", r.Spooled)
+	}
+	for i, row := range r.Rows {
+		if row.AtLeastOnce && (i == 0 || r.Rows[i-1].Group != row.Group) {
+			w.Line("%s runs at least once: handled is what it went past, what it handled again can't be seen", row.Group)
+		}
 	}
 	for _, f := range r.Findings {
 		w.Line("! %s", f)
