@@ -310,8 +310,9 @@ func (p *place) quiet(ctx context.Context, within time.Duration) error {
 			left = append(left, fmt.Sprintf("%d deliveries in the spool", len(spooled)))
 		}
 		for name, g := range all {
-			if g.Lag > 0 || g.Outgoing > 0 || g.Effects.Open > 0 {
-				left = append(left, fmt.Sprintf("%s: lag %d, outgoing %d, open effects %d", name, g.Lag, g.Outgoing, g.Effects.Open))
+			waits := g.Waiting > 0 && g.Dead == 0 // what stands behind a dead head waits for a person
+			if g.Lag > 0 || waits || g.Outgoing > 0 || g.Effects.Open > 0 {
+				left = append(left, fmt.Sprintf("%s: lag %d, waiting %d, outgoing %d, open effects %d", name, g.Lag, g.Waiting, g.Outgoing, g.Effects.Open))
 			}
 		}
 		if len(left) > 0 {
