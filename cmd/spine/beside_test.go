@@ -1,16 +1,21 @@
 package main
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
@@ -220,6 +225,49 @@ func TestGroups_lagInTime(t *testing.T) {
 	b.same("handled once", counts{5, 5, 0, 0}, b.counts(storeOf(t, b.d), "witness"))
 }
 
+// Records that came before the window in which the inbox remembers may be handled again
+// after a reset: the preview warns of them, and of no younger one.
+func TestGroups_resetBeforeTheWindow(t *testing.T) {
+	t.Parallel()
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.BrokerConfigs(map[string]string{"log.retention.ms": "-1"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(cluster.Close)
+	stack, err := devstack.Start(t.Context(), devstack.Options{}) // for its registry: the embedded broker's inbox forgets nothing
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = stack.Close() })
+	b := benchAt(t, cluster, stack)
+	if _, err := b.admin().CreateTopics(t.Context(), 1, 1, nil, topicOfOrders, "dlq.witness", "dlq.onlooker"); err != nil {
+		t.Fatal(err)
+	}
+	b.publish(facts{keys: 1, labels: 2, at: time.Now().AddDate(0, 0, -40)})
+	b.publish(facts{keys: 1, firstLabel: 2, labels: 3})
+	p := b.run()
+	b.handled("witness", 5)
+	var r struct {
+		Partitions []struct {
+			Repeated, Known, Forgotten int
+			Warning                    string
+		}
+	}
+	b.read(&r, "groups", "reset", "witness", "--to", "earliest")
+	if len(r.Partitions) != 1 || r.Partitions[0].Repeated != 5 || r.Partitions[0].Forgotten != 2 ||
+		r.Partitions[0].Warning != "the inbox may have forgotten 2 of the records from 0 on: they would be handled AGAIN" {
+		t.Errorf("back to what it may have forgotten: %+v", r)
+	}
+	if _, said := b.spine(0, "groups", "reset", "witness", "--to", "earliest"); !strings.Contains(said, topicOfOrders+"/0: WARNING: the inbox may have forgotten 2") {
+		t.Errorf("people are told: %s", said)
+	}
+	b.read(&r, "groups", "reset", "witness", "--to", "-3")
+	if r.Partitions[0].Repeated != 3 || r.Partitions[0].Forgotten != 0 || r.Partitions[0].Known != 3 {
+		t.Errorf("back to what it remembers: %+v", r)
+	}
+	b.stop(p)
+}
+
 // noFetch fails the test if anybody reads records from the broker meanwhile.
 func (b bench) noFetch(do func()) {
 	b.t.Helper()
@@ -234,6 +282,72 @@ func (b bench) noFetch(do func()) {
 	})
 	do()
 	watching.Store(false)
+}
+
+// The JSON of what operators look at is a contract: the times and the names that the
+// broker gives are other ones each time.
+func TestOperator_json(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	if err := os.WriteFile(b.broken, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b.publish(facts{keys: 1, labels: 2})
+	p := b.run()
+	db := storeOf(t, b.d)
+	devtest.Eventually(t, time.Minute, "all are handled or dead, and the broker knows", func() bool {
+		told := b.counts(db, "witness") == counts{0, 0, 1, 1}
+		for _, group := range []string{"witness", "onlooker"} {
+			for _, p := range b.describe(group).Partitions {
+				told = told && p.Committed == p.End && p.NextOffset == p.End
+			}
+		}
+		return told
+	})
+	for name, command := range map[string]string{
+		"groups_list":     "groups list",
+		"groups_describe": "groups describe witness",
+		"groups_reset":    "groups reset witness --topic commerce.order.events --partition PARTITION --to 0",
+		"dlq_list":        "dlq list -g witness",
+		"dlq_redrive":     "dlq redrive -g witness",
+		"parked_list":     "parked list -g witness",
+		"replay":          "replay -g onlooker --since start",
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, p := range b.describe("witness").Partitions {
+				if p.End > 0 {
+					command = strings.ReplaceAll(command, "PARTITION", strconv.Itoa(int(p.Partition)))
+				}
+			}
+			out, _ := b.spine(0, append(strings.Fields(command), "-o", "json")...)
+			golden(t, name, out)
+		})
+	}
+	b.stop(p)
+}
+
+// golden holds JSON against a file.
+func golden(t *testing.T, name, out string) {
+	t.Helper()
+	var text bytes.Buffer
+	if err := json.Indent(&text, []byte(out), "", "  "); err != nil {
+		t.Fatalf("%v in %s", err, out)
+	}
+	got := regexp.MustCompile(`"\d{4}-\d\d-\d\dT[0-9:.]+Z"`).ReplaceAllString(text.String(), `"TIME"`)
+	got = regexp.MustCompile(`("(?:id|client_id|host)": )"[^"]*"`).ReplaceAllString(got, `$1"*"`) + "\n"
+	file := filepath.Join("testdata", "json", name+".golden")
+	if *update {
+		if err := os.WriteFile(file, []byte(got), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
 }
 
 // deletion is what groups delete says.

@@ -26,7 +26,7 @@ func (a commands) newSchemaCmd() *cobra.Command {
 			return schema.CheckReleased(a.Fleet.Roots(dir)...)
 		}, &dir),
 		a.newSchemaGenCmd(&dir), a.newSchemaReleaseCmd(&dir), a.newSchemaRegisterCmd(), a.newSchemaListCmd(),
-		a.newSchemaShowCmd(),
+		a.newSchemaShowCmd(), a.newSchemaDiffCmd(),
 	)
 	return cmd
 }
