@@ -166,6 +166,26 @@ func TestOperator(t *testing.T) {
 	o.unowned(fmt.Sprint(kind.Rows[1]))
 }
 
+type parked struct {
+	Keys []struct {
+		Group, Key, State string
+		Row               int64
+		Behind            int
+	}
+	Effects []struct {
+		Effect, Name, Key, State, Reason string
+		Attempts                         int
+	}
+	Rooms []struct{ Rows, Bytes, Limit int64 }
+}
+
+func (o operator) parked(group string) parked {
+	o.t.Helper()
+	var p parked
+	o.read(&p, "parked", "list", "-g", group)
+	return p
+}
+
 // lookAt shows a dead letter in all the ways.
 func (o operator) lookAt(row string, kind deadKind) {
 	o.t.Helper()
@@ -188,12 +208,11 @@ func (o operator) lookAt(row string, kind deadKind) {
 	if !strings.Contains(text, "cannot be decoded") || !strings.Contains(text, "fingerprint "+kind.Fingerprint) {
 		o.t.Errorf("shown to people: %s", text)
 	}
-	var keys []struct {
-		Group, Key, State string
-		Row               int64
-		Behind            int
+	waits := o.parked("inventory")
+	keys := waits.Keys
+	if len(waits.Rooms) != 1 || waits.Rooms[0].Rows < 2 || waits.Rooms[0].Bytes == 0 || waits.Rooms[0].Limit != 256<<20 {
+		o.t.Errorf("the waiting room: %+v", waits.Rooms)
 	}
-	o.read(&keys, "parked", "list", "-g", "inventory")
 	if len(keys) != 2 || keys[0].State != "dead" || keys[0].Key != "shopify/uk:1" || fmt.Sprint(keys[0].Row) != row {
 		o.t.Errorf("keys that wait: %+v", keys)
 	}
@@ -217,9 +236,7 @@ func (o operator) drop(row string) {
 		o.t.Errorf("dropped: %s", out)
 	}
 	o.diedAgain(1, 0)
-	var keys []json.RawMessage
-	o.read(&keys, "parked", "list", "-g", "inventory")
-	o.same("keys that wait", 1, len(keys))
+	o.same("keys that wait", 1, len(o.parked("inventory").Keys))
 }
 
 // fence asks first; then all groups start over from their store, and work on.

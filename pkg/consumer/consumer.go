@@ -166,7 +166,8 @@ type Unknown int
 // The policies.
 const (
 	RetryWithKey Unknown = iota // call again with the same key
-	Ask                         // a person decides: the row waits as unknown
+	Ask                         // a person decides: it waits as unknown
+	LookUp                      // ask the other side first, and call again only what it has not seen: LookingUp
 )
 
 // Effect is a call to the outside world: at least once, with a stable key.
@@ -174,7 +175,8 @@ type Effect struct {
 	Name    string
 	Unknown Unknown
 	Do      func(ctx context.Context, key string, args json.RawMessage) error
-	Done    func(ctx context.Context, tx Tx, key string, args json.RawMessage) error // nil = nothing more
+	Look    func(ctx context.Context, key string, args json.RawMessage) (made bool, err error) // with LookUp only
+	Done    func(ctx context.Context, tx Tx, key string, args json.RawMessage) error           // nil = nothing more
 }
 
 // EffectOf makes an effect of do, which calls the outside world. done, if given,
@@ -205,6 +207,23 @@ func EffectOf[A any](name string, u Unknown, do func(ctx context.Context, key st
 			}
 		}
 		return nil
+	}
+	return e
+}
+
+// LookingUp gives an effect the policy LookUp: look asks the other side whether the
+// call of this key was made. It is asked before each call but the first, and what was
+// made is done. An error of look is tried again later, as one of the call is; Reject
+// leaves it to a person. It is for a service that knows no idempotency keys, and
+// is to see a call as soon as it was made.
+func LookingUp[A any](e Effect, look func(ctx context.Context, key string, args A) (made bool, err error)) Effect {
+	e.Unknown = LookUp
+	e.Look = func(ctx context.Context, key string, raw json.RawMessage) (bool, error) {
+		args, err := argsOf[A](e.Name, raw)
+		if err != nil {
+			return false, err
+		}
+		return look(ctx, key, args)
 	}
 	return e
 }

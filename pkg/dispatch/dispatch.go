@@ -98,6 +98,11 @@ func New(o Options) (*Runner, error) {
 	case o.DB == nil || o.Codec == nil || o.Route == nil:
 		return nil, fmt.Errorf("group %s: DB, Codec and Route are required", o.Group.Name)
 	}
+	for _, e := range o.Group.Effects {
+		if e.Unknown == consumer.LookUp && e.Look == nil {
+			return nil, fmt.Errorf("group %s: effect %s looks up first, and doesn't say how: consumer.LookingUp", o.Group.Name, e.Name)
+		}
+	}
 	o.Retry = o.Retry.WithDefaults()
 	o.Concurrency = orElse(o.Concurrency, 64)
 	o.Batch = orElse(o.Batch, 32)

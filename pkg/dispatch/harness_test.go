@@ -458,6 +458,11 @@ func (w *world) ask(kind request.Kind, row int64) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	w.carriedOut(id)
+}
+
+func (w *world) carriedOut(id int64) {
+	w.t.Helper()
 	w.until("the request is carried out", func() bool {
 		list, err := request.List(w.t.Context(), w.db.DB, w.group, id-1)
 		return err == nil && len(list) > 0 && list[0].Result == request.Done

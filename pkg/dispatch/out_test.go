@@ -17,6 +17,7 @@ import (
 	"github.com/eventspine/spine/pkg/dispatch"
 	"github.com/eventspine/spine/pkg/event"
 	"github.com/eventspine/spine/pkg/once"
+	"github.com/eventspine/spine/pkg/once/request"
 	"github.com/eventspine/spine/pkg/wire"
 	"github.com/eventspine/spine/schemas/stock"
 )
@@ -313,6 +314,125 @@ func TestEffects_afterRestart(t *testing.T) {
 			}
 		})
 	}
+}
+
+// An effect that looks up first is not called where a call may have been made: found
+// by a former owner that ended during it, or failed. It is done once the other side
+// knows it, and called again if not.
+func TestEffects_lookUp(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	leaveEffects(t, w) // of begun, the answer is lost; fresh was never called
+	made := map[string]bool{"begun": true}
+	asked := map[string]int{}
+	o := &outside{}
+	o.do = func(key string, call int) error { // is called without the lock
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		switch {
+		case key == "e-lost": // made, and the answer is lost
+			made[key] = true
+			return context.DeadlineExceeded
+		case key == "e-never" && call < 3: // lost on the way there
+			return context.DeadlineExceeded
+		}
+		made[key] = true
+		return nil
+	}
+	look := func(_ context.Context, key, args string) (bool, error) {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		asked[key]++
+		switch {
+		case key != args:
+			return false, fmt.Errorf("arguments %q of key %q", args, key)
+		case asked[key] == 1 && key != "e-never":
+			return false, errBroken // looked up later, and not called meanwhile
+		case asked[key] == 2 && key == "e-lost":
+			panic("out of order")
+		}
+		return made[key], nil
+	}
+	w.run(w.withEffect(o, consumer.RetryWithKey), func(opts *dispatch.Options) {
+		opts.Group.Effects[0] = consumer.LookingUp(opts.Group.Effects[0], look)
+	})
+	w.send("a:e-lost", "b:e-never")
+	w.until("all are done", func() bool { return w.counts().EffectsDone == 4 })
+	calls := map[string]int{}
+	for _, key := range o.called() {
+		calls[key]++
+	}
+	if diff := cmp.Diff(map[string]int{"fresh": 1, "e-lost": 1, "e-never": 3}, calls); diff != "" {
+		t.Errorf("calls (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(map[string]int{"begun": 2, "e-lost": 3, "e-never": 2}, asked); diff != "" {
+		t.Errorf("look-ups (-want +got):\n%s", diff)
+	}
+	done := w.labels("done")
+	slices.Sort(done)
+	if diff := cmp.Diff([]string{"begun", "e-lost", "e-never", "fresh"}, done); diff != "" {
+		t.Errorf("done (-want +got):\n%s", diff)
+	}
+}
+
+// A policy that nobody can follow is refused at the start.
+func TestEffects_lookUpWithoutALook(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	opts := w.options()
+	w.withEffect(&outside{}, consumer.LookUp)(&opts)
+	if _, err := dispatch.New(opts); err == nil || !strings.Contains(err.Error(), "LookingUp") {
+		t.Errorf("got %v, want an error that says what is missing", err)
+	}
+}
+
+// A person has an effect called again that was refused, and gives another one up.
+func TestEffects_decidedByAPerson(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	o := &outside{do: func(key string, call int) error {
+		switch {
+		case key == "e-down":
+			return errBroken
+		case call == 1:
+			return consumer.Reject("no such address")
+		}
+		return nil
+	}}
+	w.run(w.withEffect(o, consumer.RetryWithKey), func(opts *dispatch.Options) { opts.Retry.Base, opts.Retry.Max = 1000*time.Hour, 1000*time.Hour })
+	w.send("a:e-again", "b:e-never", "c:e-down")
+	w.until("two need a person, one waits", func() bool {
+		list, err := w.db.Store(w.group).Effects(t.Context(), once.EffectFilter{State: once.EffectPending, Tried: 1})
+		return err == nil && len(list) == 1 && w.counts().EffectsUnknown == 2
+	})
+	w.decide(request.Retry, "e-again")
+	w.decide(request.Drop, "e-never")
+	w.until("one is done, one is given up", func() bool { c := w.counts(); return c.EffectsDone == 1 && c.EffectsUnknown == 0 })
+	w.decide(request.Retry, "e-down") // is called now
+	w.until("it is called again", func() bool { return len(o.called()) == 5 })
+	calls := o.called()
+	slices.Sort(calls)
+	if diff := cmp.Diff([]string{"e-again", "e-again", "e-down", "e-down", "e-never"}, calls); diff != "" {
+		t.Errorf("calls (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"e-again"}, w.labels("done")); diff != "" {
+		t.Errorf("done (-want +got):\n%s", diff)
+	}
+}
+
+// decide asks the owner beside the process, and waits until it is carried out.
+func (w *world) decide(kind request.Kind, key string) {
+	w.t.Helper()
+	list, err := w.db.Store(w.group).Effects(w.t.Context(), once.EffectFilter{})
+	i := slices.IndexFunc(list, func(e once.Effect) bool { return e.Key == key })
+	if err != nil || i < 0 {
+		w.t.Fatalf("effect %s: %v", key, err)
+	}
+	ids, err := request.AskEffects(w.t.Context(), w.db.DB, w.group, kind, []int64{list[i].ID})
+	if err != nil || ids[0] == 0 {
+		w.t.Fatalf("asking for %s of %s: %v", kind, key, err)
+	}
+	w.carriedOut(ids[0])
 }
 
 // leaveEffects is an owner that ended during one call and before another.

@@ -37,7 +37,7 @@ func (o *Owner) Intend(ctx context.Context, id int64) error {
 }
 
 // Failed notes that a call failed. state is EffectPending, to be called again at
-// next, EffectIntent, to be looked up then, or EffectUnknown, for a person to decide.
+// next, or EffectUnknown, for a person to decide.
 func (o *Owner) Failed(ctx context.Context, id int64, next time.Time, msg string, state EffectState) error {
 	return o.write(ctx, -1, func(ctx context.Context, t *transaction) error {
 		return journal.Failed(ctx, t.Tx, o.id, Effect{ID: id, State: state, NextAt: next, Error: text(msg)})

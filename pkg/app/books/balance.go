@@ -76,6 +76,7 @@ type Group struct {
 	Ledger  map[string]map[string]int // fact type → event id → rows of the group's own tables that say so
 	Resets  []Reset                   // what people set, the oldest first
 	Replays []Reset                   // what people had handled again: from To to From
+	Effects *EffectRow                // its calls to the outside; nil = it has none
 	Ordered bool                      // its facts leave in the order of their causes: no fact comes from an effect
 
 	AtLeastOnce bool // it keeps no inbox: it has handled what is below its offsets and nowhere else
@@ -127,6 +128,18 @@ type DeliveryRow struct {
 	Pending    int    `json:"pending"` // translate has not come so far yet
 }
 
+// EffectRow are the calls to the outside of one group, as they stand now, whatever the
+// time of the records that are looked at. None unbalances the books: what is open is
+// under way, and what is unknown waits for a person, who alone can say whether it
+// happened. What was done or dropped is forgotten after its time.
+type EffectRow struct {
+	Group   string `json:"group"`
+	Done    int    `json:"done"`
+	Open    int    `json:"open"`    // to be called, or being called
+	Unknown int    `json:"unknown"` // a person decides: spine parked
+	Dropped int    `json:"dropped"` // a person gave it up
+}
+
 // Totals are the four ways in which books can fail to balance.
 type Totals struct {
 	Lost       int `json:"lost"`         // accepted, or in the stream and passed by, and nowhere further
@@ -140,6 +153,7 @@ type Result struct {
 	Balanced   bool          `json:"balanced"`
 	Rows       []Row         `json:"rows"`
 	Deliveries []DeliveryRow `json:"deliveries"`
+	Effects    []EffectRow   `json:"effects"`
 	Spooled    int           `json:"spooled"` // deliveries on their way from the spool to Kafka
 	Totals     Totals        `json:"totals"`
 	Findings   []string      `json:"findings"` // sorted, each with an id; at most 100
@@ -155,6 +169,7 @@ func (r *Result) sort() {
 	slices.SortFunc(r.Deliveries, func(a, b DeliveryRow) int {
 		return cmp.Or(cmp.Compare(a.System, b.System), cmp.Compare(a.Instance, b.Instance))
 	})
+	slices.SortFunc(r.Effects, func(a, b EffectRow) int { return cmp.Compare(a.Group, b.Group) })
 	slices.Sort(r.Findings)
 	if more := len(r.Findings) - maxFindings; more > 0 {
 		r.Findings = append(r.Findings[:maxFindings:maxFindings], "and "+strconv.Itoa(more)+" more")
@@ -163,7 +178,7 @@ func (r *Result) sort() {
 
 // Balance compares.
 func Balance(s Stock) Result {
-	r := Result{Rows: []Row{}, Deliveries: []DeliveryRow{}, Spooled: len(s.Spooled), Findings: []string{}}
+	r := Result{Rows: []Row{}, Deliveries: []DeliveryRow{}, Effects: []EffectRow{}, Spooled: len(s.Spooled), Findings: []string{}}
 	r.deliveries(s)
 	for id, e := range s.Events {
 		if e.Changed {
@@ -173,6 +188,9 @@ func Balance(s Stock) Result {
 	}
 	for _, g := range s.Groups {
 		r.group(s, g)
+		if g.Effects != nil {
+			r.Effects = append(r.Effects, *g.Effects)
+		}
 	}
 	for _, g := range append([]Group{s.Translate}, s.Groups...) {
 		r.handledOrder(s, g)

@@ -64,10 +64,22 @@ func TestBalance_balanced(t *testing.T) {
 		Balanced:   true,
 		Rows:       []books.Row{{Group: "invoicing", Fact: placed, InStream: 2, Handled: 2}},
 		Deliveries: []books.DeliveryRow{{System: "shopify", Instance: "uk", Accepted: 2, Translated: 2}},
+		Effects:    []books.EffectRow{},
 		Findings:   []string{},
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
+	}
+}
+
+// A call whose outcome only a person can find out is shown, and unbalances nothing.
+func TestBalance_effects(t *testing.T) {
+	t.Parallel()
+	s := balanced()
+	s.Groups[0].Effects = &books.EffectRow{Group: "invoicing", Done: 5, Open: 1, Unknown: 2, Dropped: 3}
+	got := books.Balance(s)
+	if d := cmp.Diff([]books.EffectRow{{Group: "invoicing", Done: 5, Open: 1, Unknown: 2, Dropped: 3}}, got.Effects); d != "" || !got.Balanced {
+		t.Errorf("%t: %s", got.Balanced, d)
 	}
 }
 
@@ -95,6 +107,7 @@ func TestBalance_dropped(t *testing.T) {
 		Balanced:   true,
 		Rows:       []books.Row{{Group: "invoicing", Fact: placed, InStream: 2, Handled: 1, Dropped: 1}},
 		Deliveries: []books.DeliveryRow{{System: "shopify", Instance: "uk", Accepted: 2, Translated: 1, Dropped: 1}},
+		Effects:    []books.EffectRow{},
 		Findings:   []string{},
 	}
 	if d := cmp.Diff(want, books.Balance(s)); d != "" {

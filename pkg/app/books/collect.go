@@ -14,6 +14,7 @@ import (
 	"github.com/eventspine/spine/pkg/consumer"
 	"github.com/eventspine/spine/pkg/dispatch"
 	"github.com/eventspine/spine/pkg/once"
+	"github.com/eventspine/spine/pkg/once/journal"
 	"github.com/eventspine/spine/pkg/once/room"
 	"github.com/eventspine/spine/pkg/wire"
 )
@@ -188,6 +189,9 @@ func (o Options) group(ctx context.Context, src Source) (Group, error) {
 	for _, id := range given {
 		g.Dropped[id] = true
 	}
+	if g.Effects, err = src.effects(ctx); err != nil {
+		return Group{}, err
+	}
 	if g.Replays, err = src.replays(ctx); err != nil {
 		return Group{}, err
 	}
@@ -200,6 +204,17 @@ func (o Options) group(ctx context.Context, src Source) (Group, error) {
 		}
 	}
 	return g, nil
+}
+
+// effects counts the calls to the outside of a group that has some, or had.
+func (s Source) effects(ctx context.Context) (*EffectRow, error) {
+	n, err := journal.Count(ctx, s.DB.DB, s.Group.Name)
+	if err != nil || len(n) == 0 && len(s.Group.Effects) == 0 {
+		return nil, err
+	}
+	return &EffectRow{
+		Group: s.Group.Name, Done: n[journal.Done], Open: n[journal.Pending] + n[journal.Intent], Unknown: n[journal.Unknown], Dropped: n[journal.Dropped],
+	}, nil
 }
 
 // counts runs a query of one column and counts its values.

@@ -126,6 +126,16 @@ type Group struct {
 	Own any `yaml:",inline"` // consumer.Group.Config; nil = no keys of its own
 }
 
+const waitingRoom Size = 256 << 20
+
+// WaitingRoomOf is the limit of a group's waiting room.
+func (c Config) WaitingRoomOf(group string) Size {
+	if g := c.Groups[group]; g != nil && g.WaitingRoom > 0 {
+		return g.WaitingRoom
+	}
+	return waitingRoom
+}
+
 // DatabaseOf is the store of a group: its own, or the common one.
 func (c Config) DatabaseOf(group string) Database {
 	d := c.Database
@@ -178,7 +188,7 @@ func Load(s Source) (*Loaded, error) {
 		if d, ok := own.(interface{ Defaults(dataDir string) }); ok {
 			d.Defaults(s.DataDir)
 		}
-		l.Groups[name] = &Group{Own: own, WaitingRoom: 256 << 20}
+		l.Groups[name] = &Group{Own: own, WaitingRoom: waitingRoom}
 	}
 	if err := l.read(s); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)

@@ -30,46 +30,94 @@ type parkedKey struct {
 }
 
 func (a commands) newParkedCmd() *cobra.Command {
-	cmd := &cobra.Command{Use: "parked", Short: "Keys that wait: a failing key waits alone, its later events behind it", Args: cobra.NoArgs, RunE: cli.Help}
-	cmd.AddCommand(a.newParkedListCmd(), a.newShowRowCmd("Show a row that waits, and its record; personal data is masked"), a.newParkedRetryCmd(), a.newParkedDropCmd())
+	cmd := &cobra.Command{Use: "parked", Short: "What waits: keys, each alone with its later events behind it, and calls to the outside", Args: cobra.NoArgs, RunE: cli.Help}
+	show := a.newShowRowCmd("Show a row that waits and its record, or an effect; personal data is masked")
+	show.Use = "show ROW | EFFECT"
+	cmd.AddCommand(a.newParkedListCmd(), show, a.newParkedRetryCmd(), a.newParkedDropCmd())
 	return cmd
 }
 
 func (a commands) newParkedListCmd() *cobra.Command {
 	var group string
 	cmd := &cobra.Command{
-		Use: "list", Short: "List the keys that wait", Args: cobra.NoArgs,
+		Use: "list", Short: "List the keys and effects that wait, and how full the waiting rooms are", Args: cobra.NoArgs,
+		Long: `List the keys that wait, each by the row of its head; the effects (calls to the outside) that failed and wait to
+be called again, or whose outcome a person has to decide on (unknown); and how full the waiting rooms are. A full
+room pauses the partitions of its group.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			groups := a.Fleet.GroupNames()
 			if group != "" {
 				groups = []string{group}
 			}
-			keys := []parkedKey{}
+			p := parked{Keys: []parkedKey{}, Effects: []parkedEffect{}, Rooms: []parkedRoom{}}
 			for _, g := range groups {
 				err := a.withRoom(cmd.Context(), g, func(ctx context.Context, r room) error {
-					some, err := r.parked(ctx)
-					keys = append(keys, some...)
-					return err
+					return r.parked(ctx, &p)
 				})
 				if err != nil && !neverRan(err) {
 					return err
 				}
 			}
-			return a.Print(keys, func(w *cli.Table) {
-				w.Row("GROUP", "KEY", "STATE", "ROW", "BEHIND", "CLASS", "ATTEMPTS", "SINCE", "NEXT TRY", "REASON")
-				for _, k := range keys {
-					w.Row(k.Group, k.Key, k.State, k.Row, k.Behind, k.Class, k.Attempts, k.Since, k.NextTry, clipped(k.Reason, a.Wide()))
-				}
-			})
+			return a.Print(p, func(w *cli.Table) { p.show(w, a.Wide()) })
 		},
 	}
 	cmd.Flags().StringVarP(&group, "group", "g", "", "one group only")
 	return cmd
 }
 
-// parked lists the keys of a group that wait. Dead rows that hold no key are dead
+// parked is what waits: a contract.
+type parked struct {
+	Keys    []parkedKey    `json:"keys"`
+	Effects []parkedEffect `json:"effects"`
+	Rooms   []parkedRoom   `json:"rooms"`
+}
+
+// parkedRoom is how full a waiting room is of what waits or is dead.
+type parkedRoom struct {
+	Group string `json:"group"`
+	Rows  int64  `json:"rows"`
+	Bytes int64  `json:"bytes"`
+	Limit int64  `json:"limit"` // bytes
+}
+
+func (p parked) show(w *cli.Table, wide bool) {
+	w.Row("GROUP", "KEY", "STATE", "ROW", "BEHIND", "CLASS", "ATTEMPTS", "SINCE", "NEXT TRY", "REASON")
+	for _, k := range p.Keys {
+		w.Row(k.Group, k.Key, k.State, k.Row, k.Behind, k.Class, k.Attempts, k.Since, k.NextTry, clipped(k.Reason, wide))
+	}
+	w.Line("")
+	if len(p.Effects) > 0 {
+		w.Row("GROUP", "EFFECT", "NAME", "KEY", "STATE", "ATTEMPTS", "SINCE", "NEXT TRY", "REASON")
+		for _, e := range p.Effects {
+			w.Row(e.Group, e.Effect, e.Name, e.Key, e.State, e.Attempts, e.Since, e.NextTry, clipped(e.Reason, wide))
+		}
+		w.Line("")
+	}
+	w.Row("GROUP", "WAITING ROOM ROWS", "BYTES", "LIMIT")
+	for _, r := range p.Rooms {
+		w.Row(r.Group, r.Rows, r.Bytes, r.Limit)
+	}
+}
+
+// parked adds what waits of a group.
+func (r room) parked(ctx context.Context, p *parked) error {
+	keys, err := r.keys(ctx)
+	if err != nil {
+		return err
+	}
+	effects, err := r.failing(ctx)
+	if err != nil {
+		return err
+	}
+	size, err := r.store.Room(ctx)
+	p.Keys, p.Effects = append(p.Keys, keys...), append(p.Effects, effects...)
+	p.Rooms = append(p.Rooms, parkedRoom{Group: r.group, Rows: size.Rows, Bytes: size.Bytes, Limit: int64(r.limit)})
+	return err
+}
+
+// keys lists the keys of a group that wait. Dead rows that hold no key are dead
 // letters only.
-func (r room) parked(ctx context.Context) ([]parkedKey, error) {
+func (r room) keys(ctx context.Context) ([]parkedKey, error) {
 	rows, err := r.rows(ctx, once.RowFilter{})
 	if err != nil {
 		return nil, err
@@ -107,6 +155,9 @@ func (a commands) newShowRowCmd(short string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "show ROW", Short: short, Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, words []string) error {
+			if ofEffects(words) {
+				return a.showEffect(cmd.Context(), group, words[0], unmask)
+			}
 			return a.showRow(cmd.Context(), group, words[0], unmask)
 		},
 	}
@@ -118,10 +169,19 @@ func (a commands) newShowRowCmd(short string) *cobra.Command {
 func (a commands) newParkedRetryCmd() *cobra.Command {
 	var group, key string
 	cmd := &cobra.Command{
-		Use: "retry [ROW...]", Short: "Try waiting heads now, their attempts counted anew",
+		Use: "retry [ROW... | EFFECT...]", Short: "Try waiting heads now, their attempts counted anew; call effects again, with their keys",
 		RunE: func(cmd *cobra.Command, words []string) error {
 			if len(words) == 0 == (key == "") {
-				return cli.Usage("want the rows of heads, or --key")
+				return cli.Usage("want the rows of heads, effects, or --key")
+			}
+			if ofEffects(words) {
+				return a.withRoom(cmd.Context(), group, func(ctx context.Context, r room) error {
+					effects, err := r.effects(ctx, words)
+					if err != nil {
+						return err
+					}
+					return r.decide(ctx, request.Retry, effects)
+				})
 			}
 			return a.withRoom(cmd.Context(), group, func(ctx context.Context, r room) error {
 				rows, err := r.named(ctx, words)
@@ -188,10 +248,16 @@ func (a commands) newParkedDropCmd() *cobra.Command {
 	var group string
 	var yes bool
 	cmd := &cobra.Command{
-		Use: "drop ROW...", Short: "Remove waiting or dead rows for good; their successors go on", Args: cli.AtLeast(1, "the rows"),
+		Use: "drop ROW... | EFFECT...", Short: "Remove waiting or dead rows for good, their successors go on; give effects up",
+		Args: cli.AtLeast(1, "the rows or effects"),
 		Long: `Remove waiting or dead rows for good; their successors go on. The group never handles these records, and
-spine audit counts them as dropped from then on.`,
+spine audit counts them as dropped from then on.
+
+An effect that is given up is not called any more, and what its group writes when it is done is not written.`,
 		RunE: func(cmd *cobra.Command, words []string) error {
+			if ofEffects(words) {
+				return a.withRoom(cmd.Context(), group, func(ctx context.Context, r room) error { return r.giveUp(ctx, words, yes) })
+			}
 			return a.withRoom(cmd.Context(), group, func(ctx context.Context, r room) error {
 				rows, err := r.named(ctx, words)
 				if err != nil {

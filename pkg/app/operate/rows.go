@@ -13,6 +13,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/eventspine/spine/pkg/app/cli"
+	"github.com/eventspine/spine/pkg/app/config"
 	"github.com/eventspine/spine/pkg/app/show"
 	"github.com/eventspine/spine/pkg/dispatch/fault"
 	"github.com/eventspine/spine/pkg/dispatch/leaving"
@@ -41,6 +42,7 @@ type room struct {
 	group string
 	db    *once.DB
 	store *once.Store
+	limit config.Size // bytes
 }
 
 // withRoom gives fn the waiting room of a group that has run.
@@ -61,7 +63,7 @@ func (a commands) withRoom(ctx context.Context, group string, fn func(context.Co
 	if err != nil {
 		return err
 	}
-	return fn(ctx, room{a.CLI, group, db, db.Store(group)})
+	return fn(ctx, room{a.CLI, group, db, db.Store(group), l.WaitingRoomOf(group)})
 }
 
 // rows reads all rows that a filter selects, page by page.
@@ -158,18 +160,25 @@ func (r room) ask(ctx context.Context, kind request.Kind, rows []once.Row, rate 
 			open[id] = from + i
 		}
 	}
-	if err := r.await(ctx, open, answers); err != nil {
-		return nil, err
+	return answers, r.await(ctx, open, func(i int, result request.Result) { answers[i].Result = string(result) })
+}
+
+// await tells what became of the open requests, index by id, as long as there is a
+// sign of an owner.
+func (r room) await(ctx context.Context, open map[int64]int, tell func(i int, result request.Result)) error {
+	asked := len(open)
+	if err := r.watch(ctx, open, tell); err != nil {
+		return err
 	}
 	if n := len(open); n > 0 {
 		fmt.Fprintf(r.Stderr, "spine: %d of %d requests not carried out yet: no process runs %s at the moment, or the row is at work; they stay, and the next owner carries them out\n",
-			n, len(rows), r.group)
+			n, asked, r.group)
 	}
-	return answers, nil
+	return nil
 }
 
-// await fills in the answers, and leaves in open what has none.
-func (r room) await(ctx context.Context, open map[int64]int, answers []answer) error {
+// watch tells the answers, and leaves in open what has none.
+func (r room) watch(ctx context.Context, open map[int64]int, tell func(i int, result request.Result)) error {
 	ticker := time.NewTicker(requestLook)
 	defer ticker.Stop()
 	for deadline := time.Now().Add(requestPatience); len(open) > 0 && time.Now().Before(deadline); {
@@ -180,7 +189,7 @@ func (r room) await(ctx context.Context, open map[int64]int, answers []answer) e
 		}
 		for _, q := range list {
 			if i, asked := open[q.ID]; asked && q.Result != request.Open {
-				answers[i].Result = string(q.Result)
+				tell(i, q.Result)
 				delete(open, q.ID)
 				deadline = time.Now().Add(requestPatience)
 			}

@@ -30,6 +30,7 @@ type groupInfo struct {
 	Handled    int             `json:"handled"`
 	Waiting    int             `json:"waiting"`
 	Dead       int             `json:"dead"`
+	Room       waitingRoom     `json:"waiting_room"`
 	HeldKeys   int             `json:"held_keys"`
 	Outgoing   int             `json:"outgoing"`
 	Effects    effectCounts    `json:"effects"`
@@ -46,6 +47,12 @@ type effectCounts struct {
 	Done    int `json:"done"`
 	Open    int `json:"open"`
 	Unknown int `json:"unknown"`
+}
+
+// waitingRoom is how full it is of what waits or is dead.
+type waitingRoom struct {
+	Bytes int64 `json:"bytes"`
+	Limit int64 `json:"limit"`
 }
 
 type groupPosition struct {
@@ -105,6 +112,7 @@ func describeGroup(w *cli.Table, g groupInfo) {
 	w.Line("%s: %s, %d members, %d records behind (%s)", g.Group, g.State, len(g.Members), g.Lag, behind(g.LagSeconds))
 	w.Line("handled %d, waiting %d, dead %d, held keys %d, outgoing %d, effects %d done, %d open, %d unknown",
 		g.Handled, g.Waiting, g.Dead, g.HeldKeys, g.Outgoing, g.Effects.Done, g.Effects.Open, g.Effects.Unknown)
+	w.Line("waiting room: %d of %d bytes", g.Room.Bytes, g.Room.Limit)
 	for _, m := range g.Members {
 		w.Line("member %s at %s", m.ID, m.Host)
 	}
@@ -148,6 +156,7 @@ func groupInfos(ctx context.Context, a *cli.CLI, names []string) ([]groupInfo, e
 				return err
 			}
 			info.members(described[name])
+			info.Room.Limit = int64(l.WaitingRoomOf(name))
 			infos = append(infos, info)
 		}
 		return nil
@@ -178,6 +187,7 @@ func groupOf(ctx context.Context, dbs *cli.Stores, admin *kadm.Client, name stri
 		return g, err
 	}
 	g.Handled, g.Waiting, g.Dead, g.Outgoing = counts.Handled, counts.Waiting, counts.Dead, counts.Outgoing
+	g.Room.Bytes = counts.WaitingBytes
 	g.Effects = effectCounts{counts.EffectsDone, counts.EffectsOpen, counts.EffectsUnknown}
 	owned, err := store.Ownerships(ctx)
 	if err != nil {

@@ -147,9 +147,7 @@ func (c *Effects) call(ctx context.Context, e once.Effect, cause wire.Cause) (ag
 	if err := c.s.Owner.Intend(ctx, e.ID); err != nil {
 		return c.unwritten(e, err)
 	}
-	timed, cancel := context.WithTimeout(ctx, effectTimeout)
-	err := fault.Contained(func() error { return def.Do(timed, e.Key, e.Args) })
-	cancel()
+	err := attempt(ctx, e, def)
 	var rejected *consumer.RejectError
 	switch {
 	case err == nil:
@@ -162,6 +160,30 @@ func (c *Effects) call(ctx context.Context, e once.Effect, cause wire.Cause) (ag
 	}
 	log.Warn("the effect failed, trying again with the same key", "attempt", e.Attempts+1, "error", err)
 	return c.unsent(ctx, e, err.Error(), once.EffectPending)
+}
+
+// attempt makes the call, unless the effect looks up first whether it was made before.
+func attempt(ctx context.Context, e once.Effect, def consumer.Effect) error {
+	if def.Unknown == consumer.LookUp && e.Attempts > 0 { // promise: outside effects
+		made := false
+		err := timed(ctx, func(ctx context.Context) (err error) {
+			made, err = def.Look(ctx, e.Key, e.Args)
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("looking up whether it was made: %w", err)
+		}
+		if made {
+			return nil
+		}
+	}
+	return timed(ctx, func(ctx context.Context) error { return def.Do(ctx, e.Key, e.Args) })
+}
+
+func timed(ctx context.Context, call func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, effectTimeout)
+	defer cancel()
+	return fault.Contained(func() error { return call(ctx) })
 }
 
 // unsent writes down that a call failed.

@@ -8,6 +8,7 @@ import (
 	"github.com/eventspine/spine/pkg/dispatch/fault"
 	"github.com/eventspine/spine/pkg/dispatch/leaving"
 	"github.com/eventspine/spine/pkg/once"
+	"github.com/eventspine/spine/pkg/once/request"
 )
 
 // Limits of how many waiting rows stand in lanes: beyond them no more are looked for
@@ -100,7 +101,10 @@ func (s *Session) serve(ctx context.Context) error {
 			return busy || s.phase != active
 		})
 		for _, r := range served {
-			s.log.Info("carried out a request", "request_id", r.ID, "kind", r.Kind, "row", r.RowID, "result", r.Result)
+			s.log.Info("carried out a request", "request_id", r.ID, "kind", r.Kind, string(r.Target), r.RowID, "result", r.Result)
+			if r.Target == request.Effect {
+				s.effects.Wake()
+			}
 		}
 		if err != nil || len(served) == 0 {
 			return err

@@ -7,6 +7,7 @@ package journal
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"math"
 	"time"
@@ -80,6 +81,7 @@ type Filter struct {
 	Name  string // "" = all
 	After int64  // effects with a higher id only, for paging
 	Limit int    // 0 = all
+	Tried int    // effects called at least that often
 }
 
 // List lists the effects of a group by id.
@@ -88,7 +90,29 @@ func List(ctx context.Context, db *database.DB, group string, f Filter) ([]Effec
 		f.Limit = math.MaxInt
 	}
 	return read(ctx, db, columns+`WHERE group_name = $1 AND ($2 = '' OR state = $2) AND ($3 = '' OR name = $3)
-		AND id > $4 ORDER BY id LIMIT $5`, group, string(f.State), f.Name, f.After, f.Limit)
+		AND id > $4 AND attempts >= $5 ORDER BY id LIMIT $6`, group, string(f.State), f.Name, f.After, f.Tried, f.Limit)
+}
+
+// Count counts the effects of a group by state.
+func Count(ctx context.Context, db *database.DB, group string) (map[State]int, error) {
+	rows, err := db.SQL().QueryContext(ctx, `SELECT state, COUNT(*) FROM spine_effects WHERE group_name = $1 GROUP BY state`, group)
+	if err != nil {
+		return nil, fmt.Errorf("counting effects: %w", database.Available(err))
+	}
+	defer rows.Close()
+	counts := map[State]int{}
+	for rows.Next() {
+		var state State
+		var n int
+		if err := rows.Scan(&state, &n); err != nil {
+			return nil, fmt.Errorf("counting effects: %w", err)
+		}
+		counts[state] = n
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("counting effects: %w", database.Available(err))
+	}
+	return counts, nil
 }
 
 func read(ctx context.Context, db *database.DB, query string, args ...any) ([]Effect, error) {
@@ -119,11 +143,10 @@ func Intend(ctx context.Context, tx *sql.Tx, ownership int32, id int64) error {
 	return set(ctx, tx, ownership, id, `state = 'intent', attempts = attempts + 1`)
 }
 
-// Failed notes that a call failed, and why. state is Pending, to be called again at
-// next; Intent, to be looked up then, because it may have been made; or Unknown, for
-// a person to decide.
+// Failed notes that a call failed, and why. Its state is Pending, to be called again
+// at NextAt, or Unknown, for a person to decide.
 func Failed(ctx context.Context, tx *sql.Tx, ownership int32, e Effect) error {
-	if e.State != Pending && e.State != Intent && e.State != Unknown {
+	if e.State != Pending && e.State != Unknown {
 		return fmt.Errorf("noting a failed effect: state %q", e.State)
 	}
 	return set(ctx, tx, ownership, e.ID, `next_at = $4, error = $5, state = $6`, micros(e.NextAt), e.Error, string(e.State))
@@ -154,6 +177,22 @@ func Complete(ctx context.Context, tx *sql.Tx, ownership int32, id int64) (bool,
 		return false, nil
 	}
 	return true, set(ctx, tx, ownership, id, `state = 'done', error = ''`)
+}
+
+// Decide is a person's word on an effect that is unknown or waits to be called again:
+// Pending calls it now, with the same key; Dropped gives it up. It answers where the
+// effect stands then, "" = nowhere; in another state it stays as it is.
+func Decide(ctx context.Context, tx *sql.Tx, ownership int32, id int64, state State) (now State, err error) {
+	_, err = tx.ExecContext(ctx, `UPDATE spine_effects SET changed_at = $1, next_at = 0, state = $2
+		WHERE id = $3 AND ownership = $4 AND state IN ('pending', 'unknown')`, time.Now().UnixMicro(), string(state), id, ownership)
+	if err != nil {
+		return "", fmt.Errorf("deciding on effect %d: %w", id, err)
+	}
+	err = tx.QueryRowContext(ctx, `SELECT state FROM spine_effects WHERE id = $1 AND ownership = $2`, id, ownership).Scan(&now)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return "", fmt.Errorf("reading effect %d: %w", id, err)
+	}
+	return now, nil
 }
 
 // Prune forgets at most limit effects of a group that were done or given up before a

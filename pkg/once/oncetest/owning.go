@@ -30,7 +30,9 @@ func writes(k *kit) map[string]func(*once.Owner) error {
 		},
 		"Append": func(o *once.Owner) error { return o.Append(k.ctx(), rec("w", 52), eventID(52)) },
 		"Serve": func(o *once.Owner) error {
-			_, err := request.Ask(k.ctx(), k.db.DB, "group", request.Drop, 2)
+			_, err := request.AskEffects(k.ctx(), k.db.DB, "group", request.Retry, []int64{1})
+			k.ok(err)
+			_, err = request.Ask(k.ctx(), k.db.DB, "group", request.Drop, 2)
 			k.ok(err)
 			_, err = o.Serve(k.ctx(), idle)
 			return err

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/eventspine/spine/pkg/once/database"
+	"github.com/eventspine/spine/pkg/once/journal"
 )
 
 // Kind says what a person asks for.
@@ -18,9 +19,18 @@ type Kind string
 
 // The kinds.
 const (
-	Retry   Kind = "retry"   // try the waiting head of a key now, its attempts counted anew
+	Retry   Kind = "retry"   // try the waiting head of a key now, its attempts counted anew; call an effect again
 	Redrive Kind = "redrive" // revive a dead row where it stands
-	Drop    Kind = "drop"    // remove a waiting or dead row for good; its successors go on
+	Drop    Kind = "drop"    // remove a waiting or dead row for good; its successors go on; give an effect up
+)
+
+// Target says what a request is about.
+type Target string
+
+// The targets.
+const (
+	Row    Target = "row"    // a row of spine_waiting
+	Effect Target = "effect" // a row of spine_effects
 )
 
 // Result says what became of a request.
@@ -30,14 +40,16 @@ type Result string
 const (
 	Open    Result = ""        // not carried out yet
 	Done    Result = "done"    // it happened
-	Gone    Result = "gone"    // the row is not there any more: handled or dropped
-	Refused Result = "refused" // the row's state does not allow it: it stands behind its head, is dead, or is not dead
+	Gone    Result = "gone"    // the row is not there any more: handled or dropped; the effect is done or given up
+	Refused Result = "refused" // the state does not allow it: a row stands behind its head, is dead, or is not dead; an effect is being called
 )
 
-// Request asks the owner of a partition to act on a row that waits or is dead.
+// Request asks the owner of a partition to act on a row that waits or is dead, or on
+// an effect.
 type Request struct {
 	ID      int64
 	Kind    Kind
+	Target  Target
 	RowID   int64
 	AskedAt time.Time
 	DoneAt  time.Time // zero = open
@@ -68,11 +80,21 @@ func Ask(ctx context.Context, db *database.DB, group string, kind Kind, rowID in
 // AskAll is Ask for many rows in one transaction. It answers the ids of the requests in
 // the order of the rows; 0 = the group has no such row.
 func AskAll(ctx context.Context, db *database.DB, group string, kind Kind, rowIDs []int64) ([]int64, error) {
+	return askAll(ctx, db, group, Request{Kind: kind, Target: Row}, rowIDs)
+}
+
+// AskEffects is AskAll for effects.
+func AskEffects(ctx context.Context, db *database.DB, group string, kind Kind, effectIDs []int64) ([]int64, error) {
+	return askAll(ctx, db, group, Request{Kind: kind, Target: Effect}, effectIDs)
+}
+
+func askAll(ctx context.Context, db *database.DB, group string, what Request, rowIDs []int64) ([]int64, error) {
 	ids := make([]int64, len(rowIDs))
 	err := db.Write(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		for i, row := range rowIDs {
 			var err error
-			if ids[i], err = ask(ctx, tx, group, kind, row); err != nil {
+			what.RowID = row
+			if ids[i], err = ask(ctx, tx, group, what); err != nil {
 				return err
 			}
 		}
@@ -84,10 +106,11 @@ func AskAll(ctx context.Context, db *database.DB, group string, kind Kind, rowID
 	return ids, nil
 }
 
-func ask(ctx context.Context, tx *sql.Tx, group string, kind Kind, rowID int64) (id int64, err error) {
+func ask(ctx context.Context, tx *sql.Tx, group string, r Request) (id int64, err error) {
 	var ownership int64
-	err = tx.QueryRowContext(ctx, `SELECT w.ownership FROM spine_waiting w JOIN spine_ownership o ON o.id = w.ownership
-		WHERE o.group_name = $1 AND w.id = $2`, group, rowID).Scan(&ownership)
+	table := map[Target]string{Row: "spine_waiting", Effect: "spine_effects"}[r.Target]
+	err = tx.QueryRowContext(ctx, `SELECT t.ownership FROM `+table+` t JOIN spine_ownership o ON o.id = t.ownership
+		WHERE o.group_name = $1 AND t.id = $2`, group, r.RowID).Scan(&ownership)
 	if errors.Is(err, sql.ErrNoRows) {
 		return 0, nil
 	}
@@ -95,16 +118,16 @@ func ask(ctx context.Context, tx *sql.Tx, group string, kind Kind, rowID int64) 
 		return 0, err
 	}
 	if _, err := tx.ExecContext(ctx, `INSERT INTO spine_requests
-		(group_name, ownership, kind, row_id, asked_at, done_at, result) VALUES ($1, $2, $3, $4, $5, 0, '')
-		ON CONFLICT DO NOTHING`, group, ownership, string(kind), rowID, time.Now().UnixMicro()); err != nil {
+		(group_name, ownership, kind, target, row_id, asked_at, done_at, result) VALUES ($1, $2, $3, $4, $5, $6, 0, '')
+		ON CONFLICT DO NOTHING`, group, ownership, string(r.Kind), string(r.Target), r.RowID, time.Now().UnixMicro()); err != nil {
 		return 0, err
 	}
-	err = tx.QueryRowContext(ctx, `SELECT MAX(id) FROM spine_requests
-		WHERE ownership = $1 AND row_id = $2 AND kind = $3`, ownership, rowID, string(kind)).Scan(&id)
+	err = tx.QueryRowContext(ctx, `SELECT MAX(id) FROM spine_requests WHERE ownership = $1 AND target = $2 AND row_id = $3
+		AND kind = $4`, ownership, string(r.Target), r.RowID, string(r.Kind)).Scan(&id)
 	return id, err
 }
 
-const columns = `SELECT id, kind, row_id, asked_at, done_at, result FROM spine_requests `
+const columns = `SELECT id, kind, target, row_id, asked_at, done_at, result FROM spine_requests `
 
 // List lists a group's requests above an id, by id. Those that are done stay for a
 // week.
@@ -126,7 +149,7 @@ func scan(rows *sql.Rows) ([]Request, error) {
 	for rows.Next() {
 		var r Request
 		var asked, done int64
-		if err := rows.Scan(&r.ID, &r.Kind, &r.RowID, &asked, &done, &r.Result); err != nil {
+		if err := rows.Scan(&r.ID, &r.Kind, &r.Target, &r.RowID, &asked, &done, &r.Result); err != nil {
 			return nil, err
 		}
 		r.AskedAt = time.UnixMicro(asked).UTC()
@@ -136,6 +159,22 @@ func scan(rows *sql.Rows) ([]Request, error) {
 		list = append(list, r)
 	}
 	return list, rows.Err()
+}
+
+// Decide carries out a request about an effect, in a transaction of the owner.
+func Decide(ctx context.Context, tx *sql.Tx, ownership int32, r Request) (Result, error) {
+	state, known := map[Kind]journal.State{Retry: journal.Pending, Drop: journal.Dropped}[r.Kind]
+	if !known {
+		return Refused, nil
+	}
+	now, err := journal.Decide(ctx, tx, ownership, r.RowID, state)
+	switch now {
+	case state:
+		return Done, err
+	case journal.Intent:
+		return Refused, err
+	}
+	return Gone, err
 }
 
 // Waits says whether an ownership has open requests.
@@ -165,7 +204,7 @@ func Serve(ctx context.Context, tx *sql.Tx, ownership int32, act func(context.Co
 	var served []Request
 	for _, r := range list {
 		if r.Result, err = act(ctx, r); err != nil {
-			return nil, fmt.Errorf("carrying out request %d, %s of row %d: %w", r.ID, r.Kind, r.RowID, err)
+			return nil, fmt.Errorf("carrying out request %d, %s of %s %d: %w", r.ID, r.Kind, r.Target, r.RowID, err)
 		}
 		if r.Result == Open {
 			continue
