@@ -19,9 +19,6 @@ func (o *Owner) Serve(ctx context.Context, busy func(rowID int64) bool) ([]reque
 	var served []request.Request
 	err := o.write(ctx, -1, func(ctx context.Context, t *transaction) (err error) {
 		served, err = request.Serve(ctx, t.Tx, o.id, func(ctx context.Context, r request.Request) (request.Result, error) {
-			if r.Target == request.Effect {
-				return request.Decide(ctx, t.Tx, o.id, r)
-			}
 			if busy(r.RowID) {
 				return request.Open, nil
 			}

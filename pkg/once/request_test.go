@@ -1,6 +1,7 @@
 package once_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/eventspine/spine/pkg/once"
 	"github.com/eventspine/spine/pkg/once/database/databasetest"
+	"github.com/eventspine/spine/pkg/once/journal"
 	"github.com/eventspine/spine/pkg/once/oncetest"
 	"github.com/eventspine/spine/pkg/once/request"
 	"github.com/eventspine/spine/pkg/once/room"
@@ -211,6 +213,98 @@ func TestRequest_isAskedOnce(t *testing.T) {
 			if _, err := request.Ask(a.Context(), a.db.DB, group, request.Drop, row); !errors.Is(err, request.ErrNoRow) {
 				a.Errorf("%s asked for row %d: %v, want ErrNoRow", group, row, err)
 			}
+		}
+	})
+}
+
+// effects asks for effects and answers their ids.
+func (a *asking) effects(keys ...string) []int64 {
+	a.Helper()
+	item := once.Item{Mode: once.Live, EventID: "e", Record: once.Record{Topic: "orders", Key: []byte("k")}}
+	_, err := a.o.Do(a.Context(), item, func(ctx context.Context, tx once.Tx) error {
+		for _, key := range keys {
+			if err := tx.Effect(ctx, once.Effect{Name: "mail", Key: key}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		a.Fatal(err)
+	}
+	var ids []int64
+	for _, e := range a.journal(once.EffectFilter{}) {
+		ids = append(ids, e.ID)
+	}
+	return ids
+}
+
+func (a *asking) journal(f once.EffectFilter) []once.Effect {
+	a.Helper()
+	list, err := a.db.Store("group").Effects(a.Context(), f)
+	if err != nil {
+		a.Fatal(err)
+	}
+	return list
+}
+
+// decide has the owner carry out what a person says of an effect, beside rows of the
+// same number that are at work.
+func (a *asking) decide(kind request.Kind, id int64, want request.Result, states ...once.EffectState) {
+	a.Helper()
+	asked, err := request.AskEffects(a.Context(), a.db.DB, "group", kind, []int64{id, id, 999})
+	if err != nil || asked[0] == 0 || asked[1] != asked[0] || asked[2] != 0 {
+		a.Fatalf("requests of effects %d, %d and 999: %v, %v", id, id, asked, err)
+	}
+	a.want(a.served(id), "%s %d %s", kind, id, want)
+	got := []once.EffectState{}
+	for _, e := range a.journal(once.EffectFilter{}) {
+		got = append(got, e.State)
+	}
+	if diff := cmp.Diff(states, got); diff != "" {
+		a.Errorf("states (-want +got): %s", diff)
+	}
+}
+
+func (a *asking) ok(err error) {
+	a.Helper()
+	if err != nil {
+		a.Fatal(err)
+	}
+}
+
+// What a person says of an effect happens behind lock and epoch, and never to one that
+// is being called, or that has ended.
+func TestRequest_ofAnEffect(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(a *asking) {
+		ids := a.effects("x", "y")
+		x, y := ids[0], ids[1]
+		later := time.Now().Add(time.Hour)
+		a.ok(a.o.Intend(a.Context(), x))
+		a.decide(request.Drop, x, request.Refused, once.EffectIntent, once.EffectPending) // it is being called
+		a.ok(a.o.Failed(a.Context(), x, later, "who knows", once.EffectUnknown))
+		a.decide(request.Redrive, x, request.Refused, once.EffectUnknown, once.EffectPending) // is for rows
+		a.decide(request.Retry, x, request.Done, once.EffectPending, once.EffectPending)
+		due, err := a.o.Effects(a.Context(), time.Now(), 10)
+		if err != nil || len(due) != 2 || due[0].Attempts != 1 || due[0].Key != "x" {
+			a.Errorf("not to be called now with its key, and its attempts known: %+v, %v", due, err)
+		}
+		if tried := a.journal(once.EffectFilter{State: once.EffectPending, Tried: 1}); len(tried) != 1 || tried[0].ID != x {
+			a.Errorf("effects that failed: %+v", tried)
+		}
+		a.ok(a.o.Intend(a.Context(), x))
+		a.ok(a.o.Failed(a.Context(), x, later, "no", once.EffectPending))
+		a.decide(request.Drop, x, request.Done, once.EffectDropped, once.EffectPending)
+		if err := a.o.Intend(a.Context(), x); err == nil {
+			a.Error("an effect that was given up is called")
+		}
+		a.ok(a.o.Complete(a.Context(), y, nil))
+		a.decide(request.Retry, x, request.Gone, once.EffectDropped, once.EffectDone)
+		a.decide(request.Drop, y, request.Gone, once.EffectDropped, once.EffectDone)
+		counts, err := journal.Count(a.Context(), a.db.DB, "group")
+		if diff := cmp.Diff(map[once.EffectState]int{once.EffectDropped: 1, once.EffectDone: 1}, counts); diff != "" || err != nil {
+			a.Errorf("counted: %v, %s", err, diff)
 		}
 	})
 }

@@ -69,6 +69,9 @@ func Collect(ctx context.Context, o Options) (Stock, error) {
 		if err != nil {
 			return Stock{}, err
 		}
+		if g.Effects, err = src.effects(ctx); err != nil {
+			return Stock{}, err
+		}
 		s.Groups = append(s.Groups, g)
 	}
 	return s, nil
@@ -188,9 +191,6 @@ func (o Options) group(ctx context.Context, src Source) (Group, error) {
 	}
 	for _, id := range given {
 		g.Dropped[id] = true
-	}
-	if g.Effects, err = src.effects(ctx); err != nil {
-		return Group{}, err
 	}
 	if g.Replays, err = src.replays(ctx); err != nil {
 		return Group{}, err

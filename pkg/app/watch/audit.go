@@ -144,24 +144,13 @@ func ShowBooks(w *cli.Table, r books.Result, all bool) {
 		w.Row(row.Group, row.Fact, row.InStream, row.Handled, row.Parked, row.Dead, row.Dropped, row.Skipped, row.Missing, row.Doubled, row.Pending)
 	}
 	w.Line("")
-	if len(r.Effects) > 0 {
-		w.Row("GROUP", "EFFECTS DONE", "OPEN", "UNKNOWN", "DROPPED")
-		for _, e := range r.Effects {
-			w.Row(e.Group, e.Done, e.Open, e.Unknown, e.Dropped)
-		}
-		w.Line("")
-	}
+	showEffects(w, r.Effects)
 	if r.Spooled > 0 {
 		w.Line("%d deliveries wait in the spool", r.Spooled)
 	}
 	for i, row := range r.Rows {
 		if row.AtLeastOnce && (i == 0 || r.Rows[i-1].Group != row.Group) {
 			w.Line("%s runs at least once: handled is what it went past, what it handled again can't be seen", row.Group)
-		}
-	}
-	for _, e := range r.Effects {
-		if e.Unknown > 0 {
-			w.Line("the outcome of %d effects of %s is not known, a person decides: spine parked list -g %s", e.Unknown, e.Group, e.Group)
 		}
 	}
 	for _, f := range r.Findings {
@@ -172,4 +161,20 @@ func ShowBooks(w *cli.Table, r books.Result, all bool) {
 		verdict = "THE BOOKS DO NOT BALANCE"
 	}
 	w.Line("%s: lost %d, doubled %d, phantom %d, out of order %d", verdict, r.Totals.Lost, r.Totals.Doubled, r.Totals.Phantom, r.Totals.OutOfOrder)
+}
+
+func showEffects(w *cli.Table, effects []books.EffectRow) {
+	if len(effects) == 0 {
+		return
+	}
+	w.Row("GROUP", "EFFECTS DONE", "OPEN", "UNKNOWN", "DROPPED")
+	for _, e := range effects {
+		w.Row(e.Group, e.Done, e.Open, e.Unknown, e.Dropped)
+	}
+	w.Line("")
+	for _, e := range effects {
+		if e.Unknown > 0 {
+			w.Line("the outcome of %d effects of %s is not known, a person decides: spine parked list -g %s", e.Unknown, e.Group, e.Group)
+		}
+	}
 }

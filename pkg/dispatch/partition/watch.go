@@ -8,7 +8,6 @@ import (
 	"github.com/eventspine/spine/pkg/dispatch/fault"
 	"github.com/eventspine/spine/pkg/dispatch/leaving"
 	"github.com/eventspine/spine/pkg/once"
-	"github.com/eventspine/spine/pkg/once/request"
 )
 
 // Limits of how many waiting rows stand in lanes: beyond them no more are looked for
@@ -102,9 +101,7 @@ func (s *Session) serve(ctx context.Context) error {
 		})
 		for _, r := range served {
 			s.log.Info("carried out a request", "request_id", r.ID, "kind", r.Kind, string(r.Target), r.RowID, "result", r.Result)
-			if r.Target == request.Effect {
-				s.effects.Wake()
-			}
+			s.effects.Wake() // it may be about one
 		}
 		if err != nil || len(served) == 0 {
 			return err

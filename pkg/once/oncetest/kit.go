@@ -61,7 +61,6 @@ func Run(t *testing.T, open func(testing.TB) *once.DB) {
 		{"outgoing rows leave in order", outgoing},
 		{"an effect is asked for once", effectOnce},
 		{"effects go from intent to done", effectStates},
-		{"a person decides on an effect", effectDecided},
 		{"the inbox forgets by its rules", pruned},
 		{"lanes do not disturb each other", lanes},
 		{"one event at two offsets, at the same time", sameEventTwice},

@@ -11,8 +11,6 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/eventspine/spine/pkg/once"
-	"github.com/eventspine/spine/pkg/once/journal"
-	"github.com/eventspine/spine/pkg/once/request"
 )
 
 func effectOnce(k *kit) {
@@ -91,73 +89,6 @@ func effectStates(k *kit) {
 	}
 	if c := k.counts(); c.EffectsDone != 1 || c.Outgoing != 2 {
 		k.Errorf("books: %+v", c)
-	}
-}
-
-// effectDecided: what a person says of an effect happens behind lock and epoch, and
-// never to one that is being called, or that has ended.
-func effectDecided(k *kit) {
-	o := k.own(0)
-	k.do(o, live("k", 0), func(ctx context.Context, tx once.Tx) error {
-		return errors.Join(tx.Effect(ctx, once.Effect{Name: "mail", Key: "a"}), tx.Effect(ctx, once.Effect{Name: "mail", Key: "b"}))
-	}, once.Handled)
-	due, err := o.Effects(k.ctx(), time.Now(), 10)
-	k.ok(err)
-	a, b := due[0].ID, due[1].ID
-	say := func(kind request.Kind, id int64, want request.Result) {
-		k.Helper()
-		asked, err := request.AskEffects(k.ctx(), k.db.DB, "group", kind, []int64{id, id, 999})
-		k.ok(err)
-		if asked[0] == 0 || asked[1] != asked[0] || asked[2] != 0 {
-			k.Errorf("requests of effects %d, %d and 999: %v", id, id, asked)
-		}
-		served, err := o.Serve(k.ctx(), func(int64) bool { return true }) // rows of the same numbers are at work
-		if err != nil || len(served) != 1 || served[0].Result != want || served[0].Target != request.Effect {
-			k.Fatalf("%s of effect %d: %+v, %v; want %s", kind, id, served, err, want)
-		}
-	}
-	states := func(want ...once.EffectState) {
-		k.Helper()
-		list, err := k.store.Effects(k.ctx(), once.EffectFilter{})
-		k.ok(err)
-		got := []once.EffectState{}
-		for _, e := range list {
-			got = append(got, e.State)
-		}
-		if diff := cmp.Diff(want, got); diff != "" {
-			k.Errorf("states (-want +got): %s", diff)
-		}
-	}
-	later := time.Now().Add(time.Hour)
-	k.ok(o.Intend(k.ctx(), a))
-	say(request.Drop, a, request.Refused) // it is being called
-	states(once.EffectIntent, once.EffectPending)
-	k.ok(o.Failed(k.ctx(), a, later, "who knows", once.EffectUnknown))
-	say(request.Redrive, a, request.Refused) // is for rows
-	say(request.Retry, a, request.Done)
-	states(once.EffectPending, once.EffectPending)
-	if due, err := o.Effects(k.ctx(), time.Now(), 10); err != nil || len(due) != 2 || due[0].Attempts != 1 || due[0].Key != "a" {
-		k.Errorf("not to be called now with its key and its attempts: %+v, %v", due, err)
-	}
-	tried, err := k.store.Effects(k.ctx(), once.EffectFilter{State: once.EffectPending, Tried: 1})
-	if err != nil || len(tried) != 1 || tried[0].ID != a {
-		k.Errorf("effects that failed: %+v, %v", tried, err)
-	}
-	k.ok(o.Intend(k.ctx(), a))
-	k.ok(o.Failed(k.ctx(), a, later, "no", once.EffectPending))
-	say(request.Drop, a, request.Done)
-	states(once.EffectDropped, once.EffectPending)
-	if err := o.Intend(k.ctx(), a); err == nil {
-		k.Error("an effect that was given up is called")
-	}
-	k.ok(o.Complete(k.ctx(), b, nil))
-	say(request.Retry, a, request.Gone)
-	say(request.Drop, b, request.Gone)
-	states(once.EffectDropped, once.EffectDone)
-	counts, err := journal.Count(k.ctx(), k.db.DB, "group")
-	k.ok(err)
-	if diff := cmp.Diff(map[once.EffectState]int{once.EffectDropped: 1, once.EffectDone: 1}, counts); diff != "" {
-		k.Errorf("counted (-want +got): %s", diff)
 	}
 }
 

@@ -161,8 +161,8 @@ func scan(rows *sql.Rows) ([]Request, error) {
 	return list, rows.Err()
 }
 
-// Decide carries out a request about an effect, in a transaction of the owner.
-func Decide(ctx context.Context, tx *sql.Tx, ownership int32, r Request) (Result, error) {
+// decide carries out a request about an effect.
+func decide(ctx context.Context, tx *sql.Tx, ownership int32, r Request) (Result, error) {
 	state, known := map[Kind]journal.State{Retry: journal.Pending, Drop: journal.Dropped}[r.Kind]
 	if !known {
 		return Refused, nil
@@ -188,9 +188,9 @@ func Waits(ctx context.Context, db *database.DB, ownership int32) (bool, error) 
 	return n > 0, nil
 }
 
-// Serve carries out the open requests of an ownership by act, in the order in which
-// they were asked, in a transaction of the owner. It answers what was carried out;
-// what act leaves open stays.
+// Serve carries out the open requests of an ownership, those about rows by act, in the
+// order in which they were asked, in a transaction of the owner. It answers what was
+// carried out; what act leaves open stays.
 func Serve(ctx context.Context, tx *sql.Tx, ownership int32, act func(context.Context, Request) (Result, error)) ([]Request, error) {
 	rows, err := tx.QueryContext(ctx, columns+`WHERE ownership = $1 AND done_at = 0 ORDER BY id LIMIT $2`, ownership, batch)
 	if err != nil {
@@ -203,7 +203,12 @@ func Serve(ctx context.Context, tx *sql.Tx, ownership int32, act func(context.Co
 	now := time.Now().UTC()
 	var served []Request
 	for _, r := range list {
-		if r.Result, err = act(ctx, r); err != nil {
+		if r.Target == Effect {
+			r.Result, err = decide(ctx, tx, ownership, r)
+		} else {
+			r.Result, err = act(ctx, r)
+		}
+		if err != nil {
 			return nil, fmt.Errorf("carrying out request %d, %s of %s %d: %w", r.ID, r.Kind, r.Target, r.RowID, err)
 		}
 		if r.Result == Open {
