@@ -27,6 +27,7 @@ type Codec struct {
 	readers  sync.Pool
 	writers  sync.Pool
 	mu       sync.RWMutex
+	planning sync.Mutex
 	written  map[reflect.Type]int       // id of the schema that a Go type writes
 	read     map[reading]planned        // how a schema is read into a Go type
 	own      map[reflect.Type]ownSchema // what a Go type says of itself
@@ -252,6 +253,14 @@ func (c *Codec) plan(ctx context.Context, id int, x decodable) (*avrobin.Plan, e
 	writer, err := c.registry.revision(ctx, id)
 	if err != nil {
 		return nil, err
+	}
+	c.planning.Lock() // to plan is dear, and at the start all want the same
+	defer c.planning.Unlock()
+	c.mu.RLock()
+	known, found = c.read[key]
+	c.mu.RUnlock()
+	if found {
+		return known.plan, known.err
 	}
 	own, err := c.ownSchema(key.typ, x.AvroSchema())
 	if err != nil {

@@ -76,15 +76,28 @@ func (r *Registry) revision(ctx context.Context, id int) (*revision, error) {
 	if r.isMissing(key) {
 		return nil, bad(BadSchema, "the registry has no schema %d", id)
 	}
-	found, err := r.once(ctx, key, func(ctx context.Context) (any, error) { return r.client.SchemaByID(ctx, id) })
+	// Read within the flight: to parse costs more than to ask, and at the start all want the same.
+	found, err := r.once(ctx, key, func(ctx context.Context) (any, error) { return r.read(ctx, id) })
 	if isUnknown(err) {
 		r.setMissing(key)
 		return nil, bad(BadSchema, "the registry has no schema %d", id)
 	}
+	var unreadable *BadRecordError
+	if errors.As(err, &unreadable) {
+		return nil, err
+	}
 	if err != nil {
 		return nil, fmt.Errorf("reading schema %d: %w: %w", id, ErrRegistryUnavailable, err)
 	}
-	s := found.(sr.Schema) //nolint:forcetypeassert // what the flight answers
+	return found.(*revision), nil //nolint:forcetypeassert // what the flight answers
+}
+
+// read asks for a schema and keeps it.
+func (r *Registry) read(ctx context.Context, id int) (*revision, error) {
+	s, err := r.client.SchemaByID(ctx, id)
+	if err != nil {
+		return nil, err
+	}
 	if s.Type != sr.TypeAvro || len(s.References) > 0 {
 		return nil, bad(BadSchema, "schema %d is %s with %d references: want Avro that stands alone", id, s.Type, len(s.References))
 	}
@@ -97,7 +110,7 @@ func (r *Registry) revision(ctx context.Context, id int) (*revision, error) {
 	if !ok {
 		return nil, bad(BadSchema, "schema %d is %s: want a record", id, schema.Type())
 	}
-	known = &revision{text: s.Schema, schema: schema, name: named.FullName()}
+	known := &revision{text: s.Schema, schema: schema, name: named.FullName()}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.schemas[id] = known
