@@ -4,6 +4,7 @@ package measure
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -41,6 +42,18 @@ type Meters struct {
 	handler   metric.Float64Histogram
 	occurred  metric.Float64Histogram
 	recorded  metric.Float64Histogram
+
+	mu    sync.RWMutex
+	known map[series]*labels // of the facts that the group reads
+}
+
+// series is what a record is counted as.
+type series struct{ fact, result string }
+
+// labels are made once for each series: for each record they would cost more than to count.
+type labels struct {
+	counted []metric.AddOption
+	taken   []metric.RecordOption // of the fact, whatever the result
 }
 
 // Lag is how many records of a partition are not done yet.
@@ -56,7 +69,7 @@ func New(m metric.Meter, group string, lags func() []Lag) (*Meters, error) {
 	if m == nil {
 		m = noop.NewMeterProvider().Meter("")
 	}
-	t := &Meters{group: group}
+	t := &Meters{group: group, known: map[series]*labels{}}
 	var errs [9]error
 	counter := func(name, description string, err *error) (c metric.Int64Counter) {
 		c, *err = m.Int64Counter(name, metric.WithDescription(description))
@@ -91,26 +104,49 @@ func New(m metric.Meter, group string, lags func() []Lag) (*Meters, error) {
 	return t, nil
 }
 
+// set is of as a set, which costs nothing to use again.
+func (m *Meters) set(more ...attribute.KeyValue) metric.MeasurementOption {
+	return metric.WithAttributeSet(attribute.NewSet(append(more, attribute.String("group", m.group))...))
+}
+
 func (m *Meters) of(more ...attribute.KeyValue) metric.MeasurementOption {
 	return metric.WithAttributes(append(more, attribute.String("group", m.group))...)
+}
+
+func (m *Meters) labels(of series) *labels {
+	m.mu.RLock()
+	known := m.known[of]
+	m.mu.RUnlock()
+	if known != nil {
+		return known
+	}
+	fact := attribute.String("fact", of.fact)
+	known = &labels{
+		counted: []metric.AddOption{m.set(fact, attribute.String("result", of.result))},
+		taken:   []metric.RecordOption{m.set(fact)},
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.known[of] = known
+	return known
 }
 
 // Record counts a record. An empty fact is one that the group doesn't know: its name
 // comes from outside and would make a series of its own.
 func (m *Meters) Record(ctx context.Context, fact, result string) {
-	m.records.Add(ctx, 1, m.of(attribute.String("fact", fact), attribute.String("result", result)))
+	m.records.Add(ctx, 1, m.labels(series{fact, result}).counted...)
 }
 
 // Handled counts a record whose handler has done its work, and how long it took.
 func (m *Meters) Handled(ctx context.Context, e event.Event, begun time.Time) {
-	now, fact := time.Now(), m.of(attribute.String("fact", e.Type))
-	m.Record(ctx, e.Type, Handled)
-	m.handler.Record(ctx, now.Sub(begun).Seconds(), fact)
+	now, known := time.Now(), m.labels(series{e.Type, Handled})
+	m.records.Add(ctx, 1, known.counted...)
+	m.handler.Record(ctx, now.Sub(begun).Seconds(), known.taken...)
 	if !e.OccurredAt.IsZero() {
-		m.occurred.Record(ctx, max(now.Sub(e.OccurredAt), 0).Seconds(), fact) // clocks differ
+		m.occurred.Record(ctx, max(now.Sub(e.OccurredAt), 0).Seconds(), known.taken...) // clocks differ
 	}
 	if !e.RecordedAt.IsZero() {
-		m.recorded.Record(ctx, max(now.Sub(e.RecordedAt), 0).Seconds(), fact)
+		m.recorded.Record(ctx, max(now.Sub(e.RecordedAt), 0).Seconds(), known.taken...)
 	}
 }
 
