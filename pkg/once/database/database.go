@@ -20,7 +20,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
-	_ "modernc.org/sqlite" // the driver "sqlite"
+	"modernc.org/sqlite"
 )
 
 // Dialect names the SQL dialect of a database.
@@ -127,11 +127,11 @@ func openSQLite(path string, existing bool) (*DB, error) {
 		"journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)",
 	}}
 	dsn := url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: q.Encode()}
-	db, err := sql.Open("sqlite", dsn.String())
+	connector, err := sqlite.NewConnector(dsn.String())
 	if err != nil {
 		return nil, err
 	}
-	return &DB{sql: db, dialect: SQLite, path: path}, nil
+	return &DB{sql: sql.OpenDB(remembering{connector}), dialect: SQLite, path: path}, nil
 }
 
 func openPostgres(ctx context.Context, dsn string) (*DB, error) {
