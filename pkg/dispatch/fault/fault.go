@@ -10,6 +10,7 @@ import (
 	"sort"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/eventspine/spine/pkg/consumer"
@@ -123,6 +124,7 @@ func (p Retry) ceiling(failures int) time.Duration {
 // Outages remembers what is away, for readiness. What isn't confirmed for a while
 // is forgotten: the record that saw it may have gone to another process.
 type Outages struct {
+	some  atomic.Bool // something is known: asked with each record
 	mu    sync.Mutex
 	known map[string]outage
 	keep  time.Duration
@@ -143,13 +145,18 @@ func (o *Outages) Begin(part string, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.known[part] = outage{err, time.Now()}
+	o.some.Store(true)
 }
 
 // Over notes that a part has answered.
 func (o *Outages) Over(part string) {
+	if !o.some.Load() {
+		return
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	delete(o.known, part)
+	o.some.Store(len(o.known) > 0)
 }
 
 // Reason names the engine's own parts that are away; a handler's dependency is not

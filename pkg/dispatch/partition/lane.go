@@ -38,7 +38,7 @@ type task struct {
 	bad       error // why the headers can't be read
 	size      int
 	replay    *again.Record // nil = of no replay
-	row       once.Row      // the row it came from (Waiting), and the account of its failures
+	row       *once.Row     // the row it came from (Waiting), and the account of its failures; nil = neither
 	failing   bool          // asleep in memory after a failure of its own
 	decided   bool          // row is to be written before anything else
 	tries     int           // without counting as attempts
@@ -86,6 +86,9 @@ func (l *lane) next() (t *task, wait time.Duration) {
 		if len(line) == 0 {
 			continue
 		}
+		if line[0].notBefore.IsZero() {
+			return line[0], 0
+		}
 		left := time.Until(line[0].notBefore)
 		if left <= 0 {
 			return line[0], 0
@@ -126,8 +129,15 @@ func (s *Session) schedule(l *lane) {
 	}
 }
 
+// share is what a worker has taken of a partition.
+type share struct {
+	cancel context.CancelCauseFunc
+	open   int // tasks of it that are not settled
+}
+
 // work is a task that a worker has taken.
 type work struct {
+	of    *share
 	l     *lane
 	t     *task
 	held  bool // its key waits in the store, as far as the session knows
@@ -170,9 +180,10 @@ func (s *Session) step(ctx context.Context, lanes []*lane) (done int) {
 }
 
 // fine says that nothing of the task has failed so far.
-func (t *task) fine() bool { return t.tries == 0 && t.row.FirstFailed.IsZero() }
+func (t *task) fine() bool { return t.tries == 0 && (t.row == nil || t.row.FirstFailed.IsZero()) }
 
 func (s *Session) begin(cancel context.CancelCauseFunc, lanes []*lane) []work {
+	of := &share{cancel: cancel}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	taken := make([]work, 0, len(lanes))
@@ -183,10 +194,12 @@ func (s *Session) begin(cancel context.CancelCauseFunc, lanes []*lane) []work {
 			s.schedule(l)
 			continue
 		}
-		s.running[l] = cancel
 		t.failing = false
 		_, held := s.held[l.id]
-		taken = append(taken, work{l: l, t: t, held: held && l.keyed})
+		taken = append(taken, work{of: of, l: l, t: t, held: held && l.keyed})
+	}
+	if of.open = len(taken); of.open > 0 {
+		s.running[of] = struct{}{}
 	}
 	return taken
 }
@@ -206,7 +219,9 @@ func (s *Session) settle(works ...*work) {
 	defer s.mu.Unlock()
 	defer s.ifQuiet()
 	for _, w := range works {
-		delete(s.running, w.l)
+		if w.of.open--; w.of.open == 0 {
+			delete(s.running, w.of)
+		}
 		w.l.taken = false
 		if s.phase == over {
 			continue // promise: fenced; who finishes late acknowledges nothing

@@ -17,9 +17,7 @@ import (
 // A worker takes several lanes of one partition, as many as it does in a short time.
 type Ready struct {
 	arrivals atomic.Uint64
-	most     int           // lanes that a worker takes
-	budget   time.Duration // in which it has to have done them
-	pace     atomic.Int64  // how long one takes, as it was lately; 0 = not known
+	pace     turns.Pace // of workers
 	mu       sync.Mutex
 	some     sync.Cond
 	open     []*laneTurns // of partitions; those that have lanes
@@ -34,9 +32,9 @@ type laneTurns = turns.Queue[*lane]
 // NewReady makes an empty queue, whose workers take up to most lanes at a time, and
 // no more than they do in a short time. bare = their handlers share no transaction.
 func NewReady(most int, bare bool) *Ready {
-	q := &Ready{most: most, budget: once.BatchTime}
+	q := &Ready{pace: turns.Pace{Most: most, Budget: once.BatchTime}}
 	if bare {
-		q.budget = bareTime
+		q.pace.Budget = bareTime
 	}
 	q.some.L = &q.mu
 	return q
@@ -100,7 +98,7 @@ func (q *Ready) pop(lanes []*lane) []*lane {
 		}
 	}
 	of := q.open[first]
-	for n := q.share(); n > 0 && of.Len() > 0; n-- {
+	for n := q.pace.Share(); n > 0 && of.Len() > 0; n-- {
 		lanes = append(lanes, of.Pop())
 	}
 	if of.Len() == 0 {
@@ -112,22 +110,6 @@ func (q *Ready) pop(lanes []*lane) []*lane {
 		q.wake()
 	}
 	return lanes
-}
-
-// share is how many lanes a worker takes: slow ones are shared out.
-func (q *Ready) share() int {
-	pace := time.Duration(q.pace.Load())
-	if pace <= 0 {
-		return q.most
-	}
-	return int(min(max(q.budget/pace, 1), time.Duration(q.most)))
-}
-
-// took notes how long a worker took for n lanes.
-func (q *Ready) took(n int, d time.Duration) {
-	if n > 0 {
-		q.pace.Store((3*q.pace.Load() + int64(d)/int64(n)) / 4)
-	}
 }
 
 // Close ends all Work.
@@ -143,7 +125,7 @@ func (q *Ready) Work(ctx context.Context) {
 	for lanes := q.pop(nil); len(lanes) > 0; lanes = q.pop(lanes[:0]) {
 		begun := time.Now()
 		done := lanes[0].s.step(ctx, lanes)
-		q.took(done, time.Since(begun))
+		q.pace.Took(done, time.Since(begun))
 		clear(lanes)
 	}
 }

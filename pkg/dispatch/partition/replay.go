@@ -58,7 +58,7 @@ func (s *Session) feedAgain(r *again.Record) {
 // bury stores a record that failed in a replay where it holds nothing: it is below
 // next_offset, and the live key goes on.
 func (s *Session) bury(ctx context.Context, l *lane, t *task) outcome {
-	row := t.row
+	row := *t.row
 	row.EventID, row.Record, row.Silent = t.id(), leaving.Kept(t.rec), t.event.Replay
 	var copies []once.Outgoing
 	if row.State == once.Dead {

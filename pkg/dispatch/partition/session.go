@@ -107,7 +107,7 @@ type Session struct {
 	lanes   map[string]*lane
 	turns   laneTurns // of the lanes that are ready; the queue's own
 	held    map[string]struct{}
-	running map[*lane]context.CancelCauseFunc
+	running map[*share]struct{}
 	rows    map[int64]struct{} // waiting rows that stand in a lane
 	settled map[int64]struct{} // rows that left a lane while a look is on
 	more    bool               // the last look found more rows than there was room for
@@ -152,7 +152,7 @@ func (g *Engine) Open(ctx context.Context, l bus.Lease) (*Session, error) {
 	s := &Session{
 		g: g, lease: l, owner: owner, stored: owner.NextOffset(), held: owner.Held(),
 		log:   g.Log.With("topic", l.Topic, "partition", l.ID),
-		lanes: map[string]*lane{}, running: map[*lane]context.CancelCauseFunc{}, rows: map[int64]struct{}{},
+		lanes: map[string]*lane{}, running: map[*share]struct{}{}, rows: map[int64]struct{}{},
 		advancing: make(chan struct{}, 1), quiet: make(chan struct{}), ended: make(chan struct{}), wakeLook: make(chan struct{}, 1),
 	}
 	out := leaving.Session{Owner: owner, End: s.End, Jam: s.jam, Log: s.log}
@@ -223,8 +223,8 @@ func (s *Session) end(cause error) {
 		return
 	}
 	s.phase, s.cause = over, cause
-	for _, cancel := range s.running {
-		cancel(errLost)
+	for of := range s.running {
+		of.cancel(errLost)
 	}
 	s.ifQuiet()
 	close(s.ended)
@@ -264,8 +264,8 @@ func (s *Session) Drain(ctx context.Context) {
 func (s *Session) cancelRunning() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, cancel := range s.running {
-		cancel(errRevoked)
+	for of := range s.running {
+		of.cancel(errRevoked)
 	}
 }
 

@@ -159,7 +159,7 @@ func (s *Session) succeed(row once.Row) {
 // revive makes a task of a waiting row. s.mu is held.
 func (s *Session) revive(row once.Row) {
 	rec := leaving.Kafka(row.Record)
-	t := &task{mode: once.Waiting, rec: rec, row: row}
+	t := &task{mode: once.Waiting, rec: rec, row: &row}
 	t.event, t.bad = s.g.Plan.Head(rec)
 	t.event.Replay = row.Silent // promise: outside effects; suppressed in replay
 	k, handled := s.g.Plan.Kind(t.event.Type)

@@ -302,6 +302,9 @@ func (s *Session) spillFailing() {
 // blame adds a failure to the account of the record.
 func (t *task) blame(f fault.Failure) {
 	now := time.Now()
+	if t.row == nil {
+		t.row = &once.Row{}
+	}
 	if t.row.FirstFailed.IsZero() {
 		t.row.FirstFailed = now
 	}
@@ -317,7 +320,7 @@ func (s *Session) move(ctx context.Context, l *lane, t *task) outcome {
 	if t.mode == once.Replay {
 		return s.bury(ctx, l, t)
 	}
-	row := t.row
+	row := *t.row
 	if t.mode == once.Live {
 		row.EventID, row.Record = t.id(), leaving.Kept(t.rec)
 		row.Holds = !s.g.Unheld && l.keyed // never held: a null key, no usable ce_type, deliveries

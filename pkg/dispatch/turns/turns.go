@@ -1,4 +1,5 @@
-// Package turns is a queue in the order of turns, whatever the order of arrival.
+// Package turns is a queue in the order of turns, whatever the order of arrival, and how
+// much of it goes to one worker.
 package turns
 
 import "slices"
