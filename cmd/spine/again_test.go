@@ -54,8 +54,13 @@ func TestReplay(t *testing.T) {
 		t.Errorf("listed: %+v", list)
 	}
 	for _, wrong := range [][]string{
-		{}, {"-g", "nobody", "--since", "1h"}, {"-g", "analytics"}, {"-g", "analytics", "--since", "sometimes"}, {"-g", "translate", "--since", "1h"},
-		{"-g", "analytics", "--since", "1h", "--facts", "stock.reserved.v1"}, {"-g", "analytics", "--cancel", fmt.Sprint(r.Replay)},
+		{},
+		{"-g", "nobody", "--since", "1h"},
+		{"-g", "analytics"},
+		{"-g", "analytics", "--since", "sometimes"},
+		{"-g", "translate", "--since", "1h"},
+		{"-g", "analytics", "--since", "1h", "--facts", "stock.reserved.v1"},
+		{"-g", "analytics", "--cancel", fmt.Sprint(r.Replay)},
 	} {
 		o.spine(2, append([]string{"replay"}, wrong...)...)
 	}

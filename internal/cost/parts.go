@@ -57,7 +57,7 @@ func startParts(ctx context.Context) (*parts, error) {
 	if err != nil {
 		return nil, err
 	}
-	child := exec.Command(self, partsCommand) //nolint:noctx // it ends with its standard input
+	child := exec.CommandContext(context.WithoutCancel(ctx), self, partsCommand) //nolint:gosec // this program; it ends with its standard input
 	child.Stderr = os.Stderr
 	in, err := child.StdinPipe()
 	if err != nil {

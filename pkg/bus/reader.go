@@ -51,7 +51,8 @@ func (r *Reader) Read(ctx context.Context, most int) ([]*kgo.Record, error) {
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
-	for _, e := range fetches.Errors() {
+	if failed := fetches.Errors(); len(failed) > 0 {
+		e := failed[0]
 		var loss *kgo.ErrDataLoss
 		if errors.Is(e.Err, kerr.OffsetOutOfRange) || errors.As(e.Err, &loss) {
 			return nil, fmt.Errorf("reading %s from offset %d: %w", r.p, r.next, kerr.OffsetOutOfRange)

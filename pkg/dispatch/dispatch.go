@@ -138,7 +138,7 @@ func New(o Options) (*Runner, error) {
 
 // awayOrBack tells people of a dependency that went away, or came back.
 func (r *Runner) awayOrBack(c fault.Change) {
-	r.meters.Dependency(context.Background(), c.Dependency, c.Open)
+	r.meters.Dependency(context.Background(), c.Dependency, c.Open) //nolint:forbidigo // a gauge; nobody waits for it
 	switch {
 	case !c.Open:
 		r.log.Info("a dependency answers again: what was held goes on", "dependency", c.Dependency)

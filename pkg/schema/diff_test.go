@@ -23,16 +23,24 @@ func TestDiff(t *testing.T) {
 		"doc and order": {record(sku + "," + price), record(`{"name":"price","doc":"other","type":` + decimal42 + `},` + sku), []schema.Change{}},
 		"recursive":     {tree, tree, []schema.Change{}},
 		"inside":        {record(line(sku)), record(line(sku + "," + price)), []schema.Change{{"lines[].price", schema.Added, "", "decimal(4,2)"}}},
-		"removed": {record(sku + `,{"name":"note","type":["null","string"],"default":null,"pii":"contact"}`), record(sku),
-			[]schema.Change{{"note", schema.Removed, "union{null, string} = null, pii contact", ""}}},
+		"removed": {
+			record(sku + `,{"name":"note","type":["null","string"],"default":null,"pii":"contact"}`), record(sku),
+			[]schema.Change{{"note", schema.Removed, "union{null, string} = null, pii contact", ""}},
+		},
 		"a record goes with its fields": {record(sku + "," + line(sku)), record(sku), []schema.Change{{"lines", schema.Removed, "array<Line>", ""}}},
-		"scale": {record(price), record(`{"name":"price","type":` + decimal44 + `}`), []schema.Change{{"price", schema.Changed, "decimal(4,2)", "decimal(4,4)"}}},
-		"default": {record(`{"name":"a","type":"string","default":"x"}`), record(`{"name":"a","type":"string","default":"y"}`),
-			[]schema.Change{{"a", schema.Changed, `string = "x"`, `string = "y"`}}},
-		"symbol": {record(`{"name":"a","type":` + enum(`"A"`, ``) + `}`), record(`{"name":"a","type":` + enum(`"A","B"`, ``) + `}`),
-			[]schema.Change{{"a", schema.Changed, "E{A}", "E{A, B}"}}},
-		"personal data": {record(`{"name":"a","type":"string","pii":"none"}`), record(`{"name":"a","type":"string","pii":"name"}`),
-			[]schema.Change{{"a", schema.Changed, "string", "string, pii name"}}},
+		"scale":                         {record(price), record(`{"name":"price","type":` + decimal44 + `}`), []schema.Change{{"price", schema.Changed, "decimal(4,2)", "decimal(4,4)"}}},
+		"default": {
+			record(`{"name":"a","type":"string","default":"x"}`), record(`{"name":"a","type":"string","default":"y"}`),
+			[]schema.Change{{"a", schema.Changed, `string = "x"`, `string = "y"`}},
+		},
+		"symbol": {
+			record(`{"name":"a","type":` + enum(`"A"`, ``) + `}`), record(`{"name":"a","type":` + enum(`"A","B"`, ``) + `}`),
+			[]schema.Change{{"a", schema.Changed, "E{A}", "E{A, B}"}},
+		},
+		"personal data": {
+			record(`{"name":"a","type":"string","pii":"none"}`), record(`{"name":"a","type":"string","pii":"name"}`),
+			[]schema.Change{{"a", schema.Changed, "string", "string, pii name"}},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

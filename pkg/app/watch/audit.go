@@ -94,7 +94,7 @@ func Stock(ctx context.Context, a *cli.CLI, l *config.Loaded, since time.Time) (
 		if err != nil {
 			return books.Stock{}, err
 		}
-		if set := l.Config.Groups[g.Name]; set != nil {
+		if set := l.Groups[g.Name]; set != nil {
 			src.AtLeastOnce = set.AtLeastOnce
 		}
 		o.Groups = append(o.Groups, src)

@@ -157,7 +157,7 @@ func (s *Session) step(ctx context.Context, lanes []*lane) (done int) {
 	var alone []*work
 	for i := range taken {
 		w := &taken[i]
-		ready := false
+		var ready bool
 		switch w.o, ready = s.prepare(ctx, w); {
 		case !ready:
 			s.settle(w)

@@ -324,7 +324,7 @@ func (s *Session) Commit() (bus.Commit, bool) {
 	defer s.mu.Unlock()
 	c := bus.Commit{Lease: s.lease, Offset: s.stored, Time: s.passed}
 	kafka, told := s.g.Members.Committed(s.lease.Partition)
-	return c, s.cause == nil && !(told && kafka == c.Offset && c.Time.IsZero())
+	return c, s.cause == nil && (!told || kafka != c.Offset || !c.Time.IsZero())
 }
 
 // feed takes what a poll brought. It never blocks: it queues, and pauses the

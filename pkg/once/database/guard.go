@@ -71,7 +71,7 @@ func (g *Guarded) PrepareContext(ctx context.Context, query string) (*sql.Stmt, 
 	if err != nil {
 		return nil, err
 	}
-	stmt, err := g.tx.PrepareContext(ctx, query)
+	stmt, err := g.tx.PrepareContext(ctx, query) //nolint:sqlclosecheck // the caller's
 	if err == nil {
 		g.stmts = append(g.stmts, stmt)
 	}
@@ -86,7 +86,7 @@ func (g *Guarded) QueryContext(ctx context.Context, query string, args ...any) (
 	if err != nil {
 		return nil, err
 	}
-	return g.tx.QueryContext(ctx, query, args...)
+	return g.tx.QueryContext(ctx, query, args...) //nolint:sqlclosecheck // the caller's
 }
 
 // QueryRowContext implements consumer.DB. What allow refuses comes back as the

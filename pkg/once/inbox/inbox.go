@@ -71,6 +71,7 @@ func Unmark(ctx context.Context, tx *sql.Tx, group string, eventIDs []string) er
 	for _, id := range eventIDs {
 		args = append(args, id)
 	}
+	//nolint:gosec // placeholders only
 	if _, err := tx.ExecContext(ctx, `DELETE FROM spine_inbox WHERE group_name = $1 AND event_id IN (`+
 		database.Placeholders(2, len(eventIDs))+`)`, args...); err != nil {
 		return fmt.Errorf("unmarking events: %w", err)

@@ -153,6 +153,7 @@ func Failed(ctx context.Context, tx *sql.Tx, ownership int32, e Effect) error {
 }
 
 func set(ctx context.Context, tx *sql.Tx, ownership int32, id int64, set string, args ...any) error {
+	//nolint:gosec // set is text of this file
 	res, err := tx.ExecContext(ctx, `UPDATE spine_effects SET changed_at = $1, `+set+
 		` WHERE id = $2 AND ownership = $3 AND state NOT IN ('done', 'dropped')`,
 		append([]any{time.Now().UnixMicro(), id, ownership}, args...)...)

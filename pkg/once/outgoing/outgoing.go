@@ -97,6 +97,7 @@ func Remove(ctx context.Context, tx *sql.Tx, ownership int32, ids []int64) error
 		for _, id := range rest[:n] {
 			args = append(args, id)
 		}
+		//nolint:gosec // placeholders only
 		if _, err := tx.ExecContext(ctx, `DELETE FROM spine_outgoing WHERE ownership = $1 AND id IN (`+
 			database.Placeholders(2, n)+`)`, args...); err != nil {
 			return fmt.Errorf("removing outgoing rows: %w", err)
