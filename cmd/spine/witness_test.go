@@ -107,14 +107,13 @@ func (o operator) publish(f facts) []*kgo.Record {
 
 func cancelled(entity string, label int) (event.New, wire.Cause) {
 	at := time.Date(2026, 3, 14, 11, 20, label, 0, time.UTC)
-	return event.New{
-			Fact: order.CancelledV1{
-				OrderRef:    common.Ref{System: "shopify", Instance: "uk", Object: "order", ID: entity},
-				OrderNumber: strconv.Itoa(label), CancelledAt: at, Scope: order.CancelledV1ScopeAll, Reason: order.CancelledV1ReasonOther,
-				Currency: "GBP", StageAtCancel: order.CancelledV1StageUnknown, Extensions: map[string]string{"note": fmt.Sprintf("%d of %s: ✓", label, entity)},
-			},
-			Entity: entity, Discriminator: strconv.Itoa(label), At: at,
-		}, wire.Cause{
-			Source: "shopify/uk", Origin: event.OriginWebhook, RecordedAt: at.Add(time.Minute), Correlation: "order:shopify/uk:" + entity,
-		}
+	cause := wire.Cause{
+		Source: "shopify/uk", Origin: event.OriginWebhook, RecordedAt: at.Add(time.Minute), Correlation: "order:shopify/uk:" + entity,
+	}
+	fact := order.CancelledV1{
+		OrderRef:    common.Ref{System: "shopify", Instance: "uk", Object: "order", ID: entity},
+		OrderNumber: strconv.Itoa(label), CancelledAt: at, Scope: order.CancelledV1ScopeAll, Reason: order.CancelledV1ReasonOther,
+		Currency: "GBP", StageAtCancel: order.CancelledV1StageUnknown, Extensions: map[string]string{"note": fmt.Sprintf("%d of %s: ✓", label, entity)},
+	}
+	return event.New{Fact: fact, Entity: entity, Discriminator: strconv.Itoa(label), At: at}, cause
 }
