@@ -190,6 +190,37 @@ func TestOutage_database(t *testing.T) {
 	}
 }
 
+// Who is asked to end while he still waits for his database ends in peace.
+func TestOutage_databaseAtTheStart(t *testing.T) {
+	parallel(t)
+	o := newOutage(t)
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	called := make(chan net.Conn, 100)
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			called <- c // and never answers
+		}
+	}()
+	o.database = fmt.Sprintf("postgres://spine@%s/spine?sslmode=disable", l.Addr())
+	p := &process{name: "waiting", args: append([]string{"run", "group", "analytics"}, o.args()...)}
+	p.start(t, o.dir)
+	select {
+	case c := <-called:
+		t.Cleanup(func() { _ = c.Close() })
+	case <-time.After(patience()):
+		t.Fatal("it doesn't look for its database")
+	}
+	p.stop(t)
+}
+
 // door is a way to a part that can be shut: connections break, new ones are refused.
 type door struct {
 	t       *testing.T

@@ -92,6 +92,9 @@ func (s *server) startGroup(ctx context.Context, all *errgroup.Group, r role) {
 
 func (s *server) runGroup(ctx context.Context, r role, st *state) error {
 	db, err := s.databases.open(ctx, s.Config, r.group.Name)
+	if ctx.Err() != nil {
+		return nil //nolint:nilerr // told to stop while it waited for its database: that is no failure
+	}
 	if err != nil {
 		return err
 	}
