@@ -46,7 +46,7 @@ func (p *parts) bare(ctx context.Context, f *feed, types int) (spent, error) {
 			return spent{}, err
 		}
 	}
-	return sink.end(f)
+	return sink.end()
 }
 
 func byName(types int) map[string]kind {
@@ -116,5 +116,5 @@ func (p *parts) sequential(ctx context.Context, f *feed, pause time.Duration) (s
 		close(records)
 	}
 	workers.Wait()
-	return sink.end(f)
+	return sink.end()
 }

@@ -19,9 +19,9 @@ import (
 
 // feed is a topic full of orders.
 type feed struct {
-	topic string
-	n     int
-	sum   int64 // of the numbers that the orders carry: the checksum at the sink
+	topic      string
+	partitions int32
+	n          int // orders, numbered from 0
 }
 
 // load says what the orders of a feed are like.
@@ -30,7 +30,7 @@ type load struct {
 	partitions int32
 	keys       int
 	types      int
-	key        func(i int) int // nil = i modulo keys
+	even       bool // each partition has as many keys as the others
 }
 
 func (p *parts) feed(ctx context.Context, l load) (*feed, error) {
@@ -42,19 +42,14 @@ func (p *parts) feed(ctx context.Context, l load) (*feed, error) {
 	if err := p.register(ctx, kinds); err != nil {
 		return nil, err
 	}
-	f := &feed{topic: topic, n: l.n}
-	codec := p.codec()
+	f := &feed{topic: topic, partitions: l.partitions, n: l.n}
+	codec, key := p.codec(), l.key()
 	var batch []*kgo.Record
 	for i := range l.n {
-		key := i % max(l.keys, 1)
-		if l.key != nil {
-			key = l.key(i)
-		}
-		rec, err := record(ctx, codec, topic, kinds[i%len(kinds)], i, key)
+		rec, err := record(ctx, codec, topic, kinds[i%len(kinds)], i, key(i))
 		if err != nil {
 			return nil, err
 		}
-		f.sum += int64(i)
 		if batch = append(batch, rec); len(batch) == 5000 || i == l.n-1 {
 			if err := p.producer.Publish(ctx, batch...); err != nil {
 				return nil, err
@@ -64,6 +59,30 @@ func (p *parts) feed(ctx context.Context, l load) (*feed, error) {
 	}
 	return f, nil
 }
+
+// key says which key an order has.
+func (l load) key() func(i int) int {
+	if !l.even {
+		return func(i int) int { return i % l.keys }
+	}
+	partition := kgo.StickyKeyPartitioner(nil).ForTopic("")
+	var keys []int
+	taken := make([]int, l.partitions)
+	for key := 0; len(keys) < l.keys; key++ {
+		at := partition.Partition(&kgo.Record{Key: []byte(keyOf(strconv.Itoa(key)))}, int(l.partitions))
+		if taken[at]*int(l.partitions) < l.keys {
+			taken[at]++
+			keys = append(keys, key)
+		}
+	}
+	return func(i int) int { return keys[i%l.keys] }
+}
+
+// source is where all orders come from.
+const source = "shopify/uk"
+
+// keyOf is the record key of an order's facts.
+func keyOf(entity string) string { return source + ":" + entity }
 
 func (p *parts) register(ctx context.Context, kinds []kind) error {
 	for _, k := range kinds {
@@ -84,7 +103,7 @@ func record(ctx context.Context, codec *wire.Codec, topic string, k kind, i, key
 	entity := strconv.Itoa(key)
 	at := began().Add(time.Duration(i) * time.Millisecond)
 	e, fact, err := wire.Stamp(event.New{Fact: k.fact(placed(i, entity)), Entity: entity, Discriminator: strconv.Itoa(i), At: at}, wire.Cause{
-		Source: "shopify/uk", Origin: event.OriginWebhook, RecordedAt: at.Add(time.Second), Correlation: "order:shopify/uk:" + entity,
+		Source: source, Origin: event.OriginWebhook, RecordedAt: at.Add(time.Second), Correlation: "order:" + keyOf(entity),
 	})
 	if err != nil {
 		return nil, err

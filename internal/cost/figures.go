@@ -2,116 +2,105 @@ package main
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"time"
-
-	"github.com/eventspine/spine/pkg/consumer"
-	"github.com/eventspine/spine/pkg/event"
-	"github.com/eventspine/spine/pkg/once"
 )
 
-func cpu(s spent) float64  { return s.cpuPerEvent() }
-func rate(s spent) float64 { return s.rate() }
-
-// shared is a feed that subject and reference of a figure read.
-type shared struct{ *feed }
-
-func (s *shared) make(l load) func(context.Context, *parts) (func() error, error) {
-	return func(ctx context.Context, p *parts) (func() error, error) {
-		f, err := p.feed(ctx, l)
-		if err != nil {
-			return nil, err
-		}
-		s.feed = f
-		return func() error { return p.drop(context.WithoutCancel(ctx), f.topic) }, nil
-	}
-}
-
 // figures are the rows of the table, in its order.
-func figures(o options) []figure {
-	return slicesOf(
-		[]figure{control(o), runtimeCost(o)},
-		stores(o),
-	)
-}
-
-func slicesOf(lists ...[]figure) (all []figure) {
-	for _, l := range lists {
-		all = append(all, l...)
+func figures(o options) (all []figure) {
+	for _, some := range [][]figure{
+		{runtimeCost(o)}, slow(o), {hot(o), failing(o)}, offsetCost(o), inboxCost(o), history(o), flat(o), replays(o),
+	} {
+		all = append(all, some...)
 	}
 	return all
 }
 
-// control holds the reference against itself: what it shows is noise.
-func control(o options) figure {
-	var f shared
-	bare := func(ctx context.Context, p *parts) (spent, error) { return p.bare(ctx, f.feed, 1) }
-	return figure{
-		name: "control: bare loop / bare loop", target: "1.00", unit: "µs", of: cpu,
-		prepare: f.make(load{n: o.events, partitions: 6, keys: 10_000}), subject: bare, reference: bare,
+// pair is the feeds that subject and reference of a figure read.
+type pair struct{ subject, reference *feed }
+
+// make fills one feed for both, or two if they are not alike.
+func (f *pair) make(subject, reference load) prepare {
+	return func(ctx context.Context, p *parts) (func() error, error) {
+		var err error
+		if f.subject, err = p.feed(ctx, subject); err != nil {
+			return nil, err
+		}
+		if f.reference = f.subject; reference != subject {
+			if f.reference, err = p.feed(ctx, reference); err != nil {
+				return nil, err
+			}
+		}
+		return func() error {
+			ctx := context.WithoutCancel(ctx)
+			return errors.Join(p.drop(ctx, f.subject.topic), p.drop(ctx, f.reference.topic))
+		}, nil
 	}
+}
+
+func usual(n int) load { return load{n: n, partitions: 6, keys: 10_000} }
+
+// bareRuntime is the runtime without SQL on a feed.
+func bareRuntime(f **feed, types int) side {
+	return func(ctx context.Context, p *parts) (spent, error) {
+		return p.group(ctx, run{feed: *f, types: types, loose: true})
+	}
+}
+
+func bareLoop(f **feed, types int) side {
+	return func(ctx context.Context, p *parts) (spent, error) { return p.bare(ctx, *f, types) }
 }
 
 func runtimeCost(o options) figure {
-	var f shared
+	var f pair
 	return figure{
-		name: "runtime without SQL / bare loop", target: "≤ 1.10", most: 1.10, unit: "µs", of: cpu,
-		prepare: f.make(load{n: o.events, partitions: 6, keys: 10_000}),
-		subject: func(ctx context.Context, p *parts) (spent, error) {
-			return p.group(ctx, run{feed: f.feed, loose: true})
-		},
-		reference: func(ctx context.Context, p *parts) (spent, error) { return p.bare(ctx, f.feed, 1) },
+		name: "runtime without SQL / bare loop", most: 1.10, unit: "µs CPU", of: cpuPerEvent,
+		prepare: f.make(usual(o.events), usual(o.events)),
+		subject: bareRuntime(&f.subject, 1), reference: bareLoop(&f.reference, 1),
 	}
 }
 
-// stores are the figures of groups whose handler writes one row.
-func stores(o options) []figure {
-	var all []figure
-	for _, on := range []struct{ name, base string }{{"SQLite", ""}, {"PostgreSQL", o.postgres}} {
-		if on.name == "PostgreSQL" && on.base == "" {
-			continue
+// offsetCost is what it costs to store next_offset, which refuses what is delivered
+// again below it.
+func offsetCost(o options) (all []figure) {
+	for _, on := range o.stores() {
+		var f pair
+		stores := func(every time.Duration) side {
+			return func(ctx context.Context, p *parts) (spent, error) {
+				return p.group(ctx, run{feed: f.subject, loose: true, base: on.base, commit: every})
+			}
 		}
-		var f shared
-		least := map[string]float64{"SQLite": 0.70, "PostgreSQL": 0.60}[on.name]
 		all = append(all, figure{
-			name: "inbox / without the inbox row, " + on.name, target: fmt.Sprintf("≥ %.2f", least), least: least, unit: "1/s", of: rate,
-			prepare: f.make(load{n: o.events / 4, partitions: 6, keys: 10_000}),
-			subject: func(ctx context.Context, p *parts) (spent, error) {
-				return p.group(ctx, writes(run{feed: f.feed, base: on.base, batch: o.batch}))
-			},
-			reference: func(ctx context.Context, p *parts) (spent, error) {
-				return p.group(ctx, writes(run{feed: f.feed, base: on.base, batch: o.batch, loose: true}))
-			},
+			name: "next_offset stored every 100 ms / at the end only, " + on.name, least: 0.95, unit: "1/s", of: perSecond,
+			prepare: f.make(usual(o.events), usual(o.events)),
+			subject: stores(100 * time.Millisecond), reference: stores(time.Hour),
 		})
 	}
 	return all
 }
 
-// writes gives a run the handler that writes one row, and holds the table against
-// the feed.
-func writes(r run) run {
-	r.prepare = func(ctx context.Context, db *once.DB) error {
-		_, err := db.SQL().ExecContext(ctx, `CREATE TABLE cost_orders (number BIGINT NOT NULL, key TEXT NOT NULL)`)
-		return err
+// flat are the figures that are to stay the same when there is more of something.
+func flat(o options) (all []figure) {
+	add := func(name string, subject, reference load) {
+		var f pair
+		all = append(all, figure{
+			name: name, most: 1.15, unit: "µs CPU", of: cpuPerEvent, prepare: f.make(subject, reference),
+			subject: bareRuntime(&f.subject, subject.types), reference: bareRuntime(&f.reference, reference.types),
+		})
 	}
-	r.handle = func(ctx context.Context, tx consumer.Tx, e event.Event, number int64) error {
-		_, err := tx.ExecContext(ctx, `INSERT INTO cost_orders (number, key) VALUES ($1, $2)`, number, e.Key)
-		return err
+	one := load{n: o.events, partitions: 6, keys: 10_000, types: 1}
+	for _, types := range []int{10, 100} {
+		many := one
+		many.types = types
+		add(fmt.Sprintf("%d event types / 1", types), many, one)
 	}
-	r.check = func(ctx context.Context, db *once.DB) error {
-		var n, sum sql.NullInt64
-		if err := db.SQL().QueryRowContext(ctx, `SELECT COUNT(*), SUM(number) FROM cost_orders`).Scan(&n, &sum); err != nil {
-			return err
-		}
-		if n.Int64 != int64(r.feed.n) || sum.Int64 != r.feed.sum {
-			return fmt.Errorf("the table has %d rows with checksum %d, want %d with %d", n.Int64, sum.Int64, r.feed.n, r.feed.sum)
-		}
-		return nil
-	}
-	return r
+	few := load{n: o.keys, partitions: 6, keys: o.keys / 100, types: 1}
+	many := few
+	many.keys = o.keys
+	add(fmt.Sprintf("%d keys / %d", many.keys, few.keys), many, few)
+	wide, narrow := one, one
+	wide.partitions, narrow.partitions = 60, 1
+	add("60 partitions / 1", wide, narrow)
+	return all
 }
-
-var _ = errors.New
-var _ = time.Second

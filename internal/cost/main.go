@@ -2,11 +2,12 @@
 // per event against a loop on the bare Kafka client that decodes the same bytes, or
 // against the runtime itself without what is in question.
 //
-//	go run ./internal/cost                  all figures, some minutes
-//	go run ./internal/cost -n 40000 -pairs 3 -only runtime
+//	go run ./internal/cost            all figures, about half an hour on a quiet machine
+//	go run ./internal/cost -quick     all figures with short runs, some minutes
+//	go run ./internal/cost -quick -only runtime
 //
 // docs/performance.md defines each figure and the method. The program prints a table
-// and writes nothing.
+// in Markdown and writes nothing.
 package main
 
 import (
@@ -23,7 +24,10 @@ import (
 // options are the sizes of a run.
 type options struct {
 	events   int // per measurement
-	pairs    int // of subject and reference, after one that is discarded
+	pairs    int // rounds of subject, reference and control, after one that is discarded
+	seconds  int // of figures at a constant rate
+	keys     int // at most
+	quick    bool
 	history  int // rows of the inbox that is not empty
 	batch    int // records that may share a transaction; 0 = the engine's default
 	only     *regexp.Regexp
@@ -40,6 +44,14 @@ func main() {
 	exit(measure(ctx))
 }
 
+// kind tells a short run from the real one.
+func (o options) kind() string {
+	if o.quick {
+		return ", short runs"
+	}
+	return ""
+}
+
 func exit(err error) {
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "cost:", err)
@@ -51,14 +63,19 @@ func exit(err error) {
 func measure(ctx context.Context) error {
 	var o options
 	var only string
-	flag.IntVar(&o.events, "n", 200_000, "events per measurement")
-	flag.IntVar(&o.pairs, "pairs", 8, "pairs of subject and reference that count")
+	flag.IntVar(&o.events, "n", 500_000, "events per measurement")
+	flag.IntVar(&o.pairs, "pairs", 8, "rounds of subject, reference and control that count")
 	flag.IntVar(&o.history, "history", 3_000_000, "rows of inbox history")
 	flag.IntVar(&o.batch, "batch", 0, "records that may share a transaction; 0 = the default")
 	flag.StringVar(&only, "only", "", "figures whose name matches this pattern")
 	flag.StringVar(&o.postgres, "postgres", os.Getenv("SPINE_TEST_POSTGRES"), "URL of a PostgreSQL to measure on; empty = left out")
 	flag.StringVar(&o.profile, "cpuprofile", "", "write a CPU profile of the measurements to this file")
+	flag.BoolVar(&o.quick, "quick", false, "short runs: -n 40000 -pairs 3 -history 300000")
 	flag.Parse()
+	if o.quick {
+		o.events, o.pairs, o.history = 40_000, 3, 300_000
+	}
+	o.seconds, o.keys = max(o.events/100_000, 1), 2*o.events
 	var err error
 	if o.only, err = regexp.Compile(only); err != nil {
 		return err

@@ -11,17 +11,28 @@ import (
 	"time"
 )
 
+// side is one run of a subject or of a reference.
+type side func(context.Context, *parts) (spent, error)
+
+// prepare sets up what the runs of a figure share, and answers what ends it.
+type prepare func(context.Context, *parts) (func() error, error)
+
 // figure is one row of the table.
 type figure struct {
-	name   string
-	target string // what is to be reached, as it is shown
-	most   float64
-	least  float64 // one of the two
-	unit   string  // of what is compared
-	of     func(spent) float64
-	// prepare sets up what subject and reference share, and answers what ends it.
-	prepare            func(context.Context, *parts) (func() error, error)
-	subject, reference func(context.Context, *parts) (spent, error)
+	name        string
+	most, least float64 // to be reached; one of the two
+	unit        string  // of what is compared
+	of          func(spent) float64
+	prepare     prepare
+	subject     side
+	reference   side
+}
+
+func (f figure) target() (text string, value float64) {
+	if f.most > 0 {
+		return fmt.Sprintf("≤ %.2f", f.most), f.most
+	}
+	return fmt.Sprintf("≥ %.2f", f.least), f.least
 }
 
 func (f figure) reached(ratio float64) bool {
@@ -33,9 +44,9 @@ func (f figure) reached(ratio float64) bool {
 
 // report measures and prints the figures, one row as soon as it is known.
 func report(ctx context.Context, o options, p *parts, all []figure) error {
-	fmt.Printf("%s, %s %s/%s, GOMAXPROCS %d, load %s, %s\n\n", cpuModel(), runtime.Version(), runtime.GOOS, runtime.GOARCH,
-		runtime.GOMAXPROCS(0), loadAverage(), time.Now().UTC().Format("2006-01-02 15:04 MST"))
-	fmt.Println("| figure | to reach | median | from – to | pairs | subject, reference | reached |")
+	fmt.Printf("%s, %d processors, %s %s/%s, load %s at the beginning, %s: %d events, %d rounds%s\n\n", cpuModel(), runtime.NumCPU(),
+		runtime.Version(), runtime.GOOS, runtime.GOARCH, loadAverage(), time.Now().UTC().Format("2006-01-02 15:04 MST"), o.events, o.pairs, o.kind())
+	fmt.Println("| figure | to reach | median | from – to | control | subject, reference | reached |")
 	fmt.Println("|---|---|---|---|---|---|---|")
 	for _, f := range all {
 		if !o.only.MatchString(f.name) {
@@ -48,6 +59,8 @@ func report(ctx context.Context, o options, p *parts, all []figure) error {
 	return nil
 }
 
+// row measures subject, reference and the reference once more, which is the control:
+// what those two differ by is noise.
 func (f figure) row(ctx context.Context, o options, p *parts) error {
 	if f.prepare != nil {
 		end, err := f.prepare(ctx, p)
@@ -56,36 +69,67 @@ func (f figure) row(ctx context.Context, o options, p *parts) error {
 		}
 		defer func() { _ = end() }() // the process ends soon anyway
 	}
-	var ratios, subjects, references []float64
-	for i := range o.pairs + 1 {
-		runtime.GC()
-		a, err := f.subject(ctx, p)
-		if err != nil {
-			return fmt.Errorf("subject: %w", err)
+	var values [3][]float64
+	for round := range o.pairs + 1 {
+		var of [3]float64
+		for i := range 3 {
+			which := (round + i) % 3 // none has always the same one before it
+			run := f.reference
+			if which == 0 {
+				run = f.subject
+			}
+			runtime.GC()
+			took, err := run(ctx, p)
+			if err != nil {
+				return fmt.Errorf("%s: %w", [3]string{"subject", "reference", "control"}[which], err)
+			}
+			of[which] = f.of(took)
 		}
-		runtime.GC()
-		b, err := f.reference(ctx, p)
-		if err != nil {
-			return fmt.Errorf("reference: %w", err)
-		}
-		if i == 0 {
+		if round == 0 {
 			continue // caches, files and pools are cold
 		}
-		subjects, references = append(subjects, f.of(a)), append(references, f.of(b))
-		ratios = append(ratios, f.of(a)/f.of(b))
+		for i, v := range of {
+			values[i] = append(values[i], v)
+		}
 	}
-	ratio := median(ratios)
-	verdict := "yes"
-	switch {
-	case f.most == 0 && f.least == 0:
-		verdict = ""
-	case !f.reached(ratio):
-		verdict = "no"
-	}
-	fmt.Printf("| %s | %s | %.2f | %.2f – %.2f | %d | %s, %s %s | %s |\n", f.name, f.target, ratio, slices.Min(ratios), slices.Max(ratios),
-		len(ratios), short(median(subjects)), short(median(references)), f.unit, verdict)
+	r, control := ratios(values[0], values[1]), ratios(values[2], values[1])
+	target, _ := f.target()
+	fmt.Printf("| %s | %s | %.2f | %.2f – %.2f | %.2f ± %.2f | %s, %s %s | %s |\n", f.name, target, median(r), slices.Min(r), slices.Max(r),
+		median(control), spread(control), short(median(values[0])), short(median(values[1])), f.unit, f.verdict(r, control))
 	return nil
 }
+
+// most that the median of a control may be away from 1.
+const trusted = 0.03
+
+// verdict says whether the target is reached. It is refused where the control says
+// that the measurement can't tell.
+func (f figure) verdict(r, control []float64) string {
+	ratio := median(r)
+	_, target := f.target()
+	switch {
+	case len(r) < 3:
+		return "not told: too few rounds"
+	case math.Abs(median(control)-1) > trusted:
+		return "not told: the control is off by more than 3 %"
+	case math.Abs(ratio/target-1) < spread(control):
+		return "not told: too near, by the control"
+	case f.reached(ratio):
+		return "yes"
+	}
+	return "no"
+}
+
+func ratios(a, b []float64) []float64 {
+	all := make([]float64, len(a))
+	for i := range a {
+		all[i] = a[i] / b[i]
+	}
+	return all
+}
+
+// spread is half of what lies between the least and the greatest.
+func spread(values []float64) float64 { return (slices.Max(values) - slices.Min(values)) / 2 }
 
 func short(v float64) string {
 	if v >= 1000 {
