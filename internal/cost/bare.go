@@ -9,6 +9,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/eventspine/spine/internal/cost/orders"
 	"github.com/eventspine/spine/pkg/wire"
 )
 
@@ -27,7 +28,7 @@ func (p *parts) bare(ctx context.Context, f *feed, types int) (spent, error) {
 		return spent{}, err
 	}
 	defer cl.Close()
-	codec, kinds := p.codec(), byName(types)
+	codec, kinds := p.codec, byName(types)
 	sink := newSink(f.n)
 	for sink.count.Load() < int64(f.n) {
 		fetches := cl.PollRecords(ctx, 2000)
@@ -49,15 +50,15 @@ func (p *parts) bare(ctx context.Context, f *feed, types int) (spent, error) {
 	return sink.end()
 }
 
-func byName(types int) map[string]kind {
-	all := map[string]kind{}
-	for _, k := range orders(types) {
-		all[k.name] = k
+func byName(types int) map[string]orders.Kind {
+	all := map[string]orders.Kind{}
+	for _, k := range orders.Kinds(types) {
+		all[k.Name] = k
 	}
 	return all
 }
 
-func read(ctx context.Context, codec *wire.Codec, kinds map[string]kind, rec *kgo.Record) (int64, error) {
+func read(ctx context.Context, codec *wire.Codec, kinds map[string]orders.Kind, rec *kgo.Record) (int64, error) {
 	e, err := wire.Head(rec)
 	if err != nil {
 		return 0, err
@@ -66,11 +67,11 @@ func read(ctx context.Context, codec *wire.Codec, kinds map[string]kind, rec *kg
 	if !ok {
 		return 0, fmt.Errorf("nobody reads %s", e.Type)
 	}
-	into := k.decoded()
+	into := k.Decoded()
 	if err := codec.Decode(ctx, rec, into); err != nil {
 		return 0, err
 	}
-	return k.number(into), nil
+	return k.Number(into), nil
 }
 
 // sequential is the reference for slow handlers: a goroutine per partition, one
@@ -85,7 +86,7 @@ func (p *parts) sequential(ctx context.Context, f *feed, pause time.Duration) (s
 		return spent{}, err
 	}
 	defer cl.Close()
-	codec, kinds := p.codec(), byName(1)
+	codec, kinds := p.codec, byName(1)
 	sink := newSink(f.n)
 	work := map[int32]chan *kgo.Record{}
 	var workers sync.WaitGroup

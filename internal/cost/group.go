@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/eventspine/spine/internal/cost/orders"
 	"github.com/eventspine/spine/pkg/consumer"
 	"github.com/eventspine/spine/pkg/dispatch"
 	"github.com/eventspine/spine/pkg/event"
@@ -21,7 +22,7 @@ type run struct {
 	types  int
 	loose  bool          // at least once; without tables, without a transaction
 	tables fs.FS         // of the group
-	handle handle        // nil = count
+	handle orders.Handle // nil = count
 	lanes  int           // 0 = 64
 	batch  int           // 0 = the default
 	commit time.Duration // 0 = the default
@@ -67,14 +68,7 @@ func (p *parts) open(ctx context.Context, base string) (*once.DB, func() error, 
 func (p *parts) handleAll(ctx context.Context, r run, db *once.DB) (spent, error) {
 	sink := newSink(r.feed.n)
 	g := groupOf(r, sink)
-	err := p.while(ctx, r, g, db, func(ctx context.Context, _ *dispatch.Runner) error {
-		select {
-		case <-sink.full:
-			return nil
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	})
+	err := p.while(ctx, r, g, db, func(ctx context.Context, _ *dispatch.Runner) error { return sink.wait(ctx) })
 	if err != nil {
 		return spent{}, err
 	}
@@ -84,7 +78,7 @@ func (p *parts) handleAll(ctx context.Context, r run, db *once.DB) (spent, error
 // while runs a group until fn is done and what is in flight is stored.
 func (p *parts) while(ctx context.Context, r run, g consumer.Group, db *once.DB, fn func(context.Context, *dispatch.Runner) error) error {
 	runner, err := dispatch.New(dispatch.Options{
-		Group: g, Topics: []string{r.feed.topic}, DB: db, Kafka: p.kafka, Codec: p.codec(),
+		Group: g, Topics: []string{r.feed.topic}, DB: db, Kafka: p.kafka, Codec: p.codec,
 		Route:       func(string) (wire.Target, bool) { return wire.Target{}, false },
 		Concurrency: r.lanes, CommitInterval: r.commit, Batch: r.batch, AtLeastOnce: r.loose, Look: r.look,
 		Retry: dispatch.Retry{Attempts: 1000, Base: 50 * time.Millisecond, Max: 200 * time.Millisecond},
@@ -113,8 +107,8 @@ func groupOf(r run, sink *sink) consumer.Group {
 	if r.kept != nil {
 		g.Name = r.kept.group
 	}
-	for _, k := range orders(max(r.types, 1)) {
-		g.On = append(g.On, k.handler(func(ctx context.Context, tx consumer.Tx, e event.Event, number int64) error {
+	for _, k := range orders.Kinds(max(r.types, 1)) {
+		g.On = append(g.On, k.Handler(func(ctx context.Context, tx consumer.Tx, e event.Event, number int64) error {
 			sink.begin()
 			if r.handle != nil {
 				if err := r.handle(ctx, tx, e, number); err != nil {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/eventspine/spine/internal/cost/orders"
 	"github.com/eventspine/spine/pkg/consumer"
 	"github.com/eventspine/spine/pkg/dispatch"
 	"github.com/eventspine/spine/pkg/event"
@@ -56,7 +57,7 @@ func failing(o options) figure {
 			var others atomic.Int64
 			var took atomic.Int64
 			want := int64(f.subject.n - (f.subject.n+keys-1)/keys)
-			one := keyOf("0")
+			one := orders.KeyOf("0")
 			s, err := p.group(ctx, run{feed: f.subject, loose: true, handle: func(_ context.Context, _ consumer.Tx, e event.Event, _ int64) error {
 				first.Do(func() { begun = time.Now() })
 				if failing && e.Key == one && time.Since(begun) < sick {
@@ -140,28 +141,26 @@ func (p *parts) flow(ctx context.Context, n int, hot bool) (took spent, err erro
 		return spent{}, err
 	}
 	defer func() { err = errors.Join(err, remove()) }()
-	if err := p.while(ctx, r, groupOf(r, sink), db, func(ctx context.Context, runner *dispatch.Runner) error {
+	err = p.while(ctx, r, groupOf(r, sink), db, func(ctx context.Context, runner *dispatch.Runner) error {
 		if err := until(ctx, func() (bool, error) { ok, _ := runner.Ready(); return ok, nil }); err != nil {
 			return err
 		}
 		if err := p.send(ctx, records, func(begin time.Time) { begun.Store(begin.UnixNano()) }, due); err != nil {
 			return err
 		}
-		return until(ctx, func() (bool, error) { return sink.count.Load() == sink.want, nil })
-	}); err != nil {
-		return spent{}, err
+		return sink.wait(ctx)
+	})
+	if err == nil {
+		took, err = sink.end()
 	}
-	if took, err = sink.end(); err != nil {
+	if err != nil {
 		return took, err
 	}
-	var others []time.Duration
-	for i, d := range late {
-		if other(i) {
-			others = append(others, d)
-		}
+	if hot {
+		late = slices.DeleteFunc(late, func(d time.Duration) bool { return d == 0 }) // of the one key
 	}
-	slices.Sort(others)
-	took.mark = others[len(others)*99/100]
+	slices.Sort(late)
+	took.mark = late[len(late)*99/100]
 	return took, nil
 }
 
@@ -171,14 +170,14 @@ func (p *parts) records(ctx context.Context, n int, key func(int) int) ([]*kgo.R
 	if err != nil {
 		return nil, "", err
 	}
-	kinds := orders(1)
+	kinds := orders.Kinds(1)
 	if err := p.register(ctx, kinds); err != nil {
 		return nil, "", err
 	}
-	codec := p.codec()
+	codec := p.codec
 	all := make([]*kgo.Record, n)
 	for i := range all {
-		if all[i], err = record(ctx, codec, topic, kinds[0], i, key(i)); err != nil {
+		if all[i], err = kinds[0].Record(ctx, codec, topic, i, key(i)); err != nil {
 			return nil, "", err
 		}
 	}

@@ -48,6 +48,7 @@ type parts struct {
 	registry *sr.Client
 	admin    *kadm.Client
 	producer *bus.Producer
+	codec    *wire.Codec // of all runs: what it learns of a schema, it learns once
 	dir      string
 	stop     func()
 }
@@ -82,6 +83,7 @@ func startParts(ctx context.Context) (*parts, error) {
 	if p.registry, err = sr.NewClient(sr.URLs(registry), sr.HTTPClient(&http.Client{Timeout: 10 * time.Second})); err != nil {
 		return nil, err
 	}
+	p.codec = wire.NewCodec(wire.NewRegistry(p.registry))
 	if p.admin, err = bus.NewAdmin(p.kafka); err != nil {
 		return nil, err
 	}
@@ -97,8 +99,6 @@ func startParts(ctx context.Context) (*parts, error) {
 	}
 	return p, nil
 }
-
-func (p *parts) codec() *wire.Codec { return wire.NewCodec(wire.NewRegistry(p.registry)) }
 
 func (p *parts) topic(ctx context.Context, partitions int32) (string, error) {
 	name := unique("topic")

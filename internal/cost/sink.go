@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -17,7 +18,8 @@ type spent struct {
 }
 
 // The units that figures are compared in.
-func cpuPerEvent(s spent) float64  { return float64(s.cpu.Nanoseconds()) / float64(s.events) / 1000 }
+func cpuPerEvent(s spent) float64 { return float64(s.cpu.Nanoseconds()) / float64(s.events) / 1000 }
+
 func wallPerEvent(s spent) float64 { return float64(s.wall.Nanoseconds()) / float64(s.events) / 1000 }
 func perSecond(s spent) float64    { return float64(s.events) / s.wall.Seconds() }
 func perCPUSecond(s spent) float64 { return float64(s.events) / s.cpu.Seconds() }
@@ -58,6 +60,16 @@ func (s *sink) take(number int64) {
 	}
 	if s.count.Add(1) == s.want {
 		close(s.full)
+	}
+}
+
+// wait waits until all has come.
+func (s *sink) wait(ctx context.Context) error {
+	select {
+	case <-s.full:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"strings"
 
+	"github.com/eventspine/spine/internal/cost/orders"
 	"github.com/eventspine/spine/pkg/consumer"
 	"github.com/eventspine/spine/pkg/event"
 	"github.com/eventspine/spine/pkg/once"
@@ -144,7 +145,7 @@ func (k *kept) fill(ctx context.Context, rows int) error {
 		ids = `lpad(to_hex(ms >> 16), 8, '0') || '-' || lpad(to_hex(ms & 65535), 4, '0') || '-8000-8000-' || lpad(to_hex(i), 12, '0')`
 		numbers, from = ``, `generate_series($2::bigint, $3::bigint - 1) AS n(i)`
 	}
-	before := began().UnixMilli() - int64(rows)
+	before := orders.Began().UnixMilli() - int64(rows)
 	for i := 0; i < rows; i += step {
 		if err := k.db.Write(ctx, func(ctx context.Context, tx *sql.Tx) error {
 			_, err := tx.ExecContext(ctx, numbers+`INSERT INTO spine_inbox (group_name, event_id, ownership, kafka_offset, handled_at)
@@ -164,7 +165,7 @@ func (k *kept) fill(ctx context.Context, rows int) error {
 
 // clean takes back what a run has done, which is to be the whole feed, once.
 func (k *kept) clean(ctx context.Context) error {
-	ms := began().UnixMilli()
+	ms := orders.Began().UnixMilli()
 	var gone int64
 	if err := k.db.Write(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		res, err := tx.ExecContext(ctx, `DELETE FROM spine_inbox WHERE group_name = $1 AND event_id >= $2`,

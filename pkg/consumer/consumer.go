@@ -4,7 +4,10 @@
 //
 // A handler runs inside one SQL transaction together with the mark that its event
 // is handled. What it writes through Tx, what it publishes and the effects it asks
-// for are committed together or not at all, once per event (promise: once).
+// for are committed together or not at all, once per event (promise: once). It may be
+// called more often than that: after a crash, after a conflict in the database, and
+// because events of other keys may share its transaction, one of which failed. What an
+// earlier call wrote through Tx, published or asked for is undone then.
 //
 // # Writing a group
 //

@@ -1,4 +1,6 @@
-package main
+// Package orders makes the events that the costs are measured with: orders of four
+// lines, of one fact type or of up to a hundred.
+package orders
 
 import (
 	"context"
@@ -11,17 +13,18 @@ import (
 	"github.com/eventspine/spine/schemas/order"
 )
 
-// handle is what a figure's handler does with an order.
-type handle func(ctx context.Context, tx consumer.Tx, e event.Event, number int64) error
+// Handle is what a handler does with an order.
+type Handle func(ctx context.Context, tx consumer.Tx, e event.Event, number int64) error
 
-// kind is a fact type: order.placed.v2, or one of up to a hundred of the same form
-// under other names, each a Go type and a schema of its own.
-type kind struct {
-	name    string
+// Kind is a fact type: one of up to a hundred of the form of order.placed.v2 under
+// other names, each a Go type and a schema of its own.
+type Kind struct {
+	Name    string
+	Schema  string
+	Decoded func() any      // pointer to a zero value
+	Number  func(any) int64 // of what was decoded
+	Handler func(Handle) consumer.Handler
 	fact    func(order.PlacedV2) fact
-	decoded func() any // for the bare loop
-	number  func(any) int64
-	handler func(handle) consumer.Handler
 }
 
 type fact interface {
@@ -78,13 +81,14 @@ func (f like[X, Y]) WithMeta(m event.Meta) event.Fact { f.Meta = m; return f }
 // DecodeAvro reads what EncodeAvro writes.
 func (f *like[X, Y]) DecodeAvro(r *avrobin.Reader) { f.PlacedV2.DecodeAvro(r) }
 
-func kindOf[X, Y digit]() kind {
-	return kind{
-		name:    like[X, Y]{}.EventType(),
+func kindOf[X, Y digit]() Kind {
+	return Kind{
+		Name:    like[X, Y]{}.EventType(),
+		Schema:  like[X, Y]{}.AvroSchema(),
 		fact:    func(o order.PlacedV2) fact { return like[X, Y]{o} },
-		decoded: func() any { return new(like[X, Y]) },
-		number:  func(v any) int64 { return numberOf(v.(*like[X, Y]).OrderNumber) }, //nolint:forcetypeassert // what decoded makes
-		handler: func(h handle) consumer.Handler {
+		Decoded: func() any { return new(like[X, Y]) },
+		Number:  func(v any) int64 { return numberOf(v.(*like[X, Y]).OrderNumber) }, //nolint:forcetypeassert // what decoded makes
+		Handler: func(h Handle) consumer.Handler {
 			return consumer.On(func(ctx context.Context, tx consumer.Tx, e event.Of[like[X, Y]]) error {
 				return h(ctx, tx, e.Event, numberOf(e.Data.OrderNumber))
 			})
@@ -92,17 +96,17 @@ func kindOf[X, Y digit]() kind {
 	}
 }
 
-func ten[X digit]() []kind {
-	return []kind{
+func ten[X digit]() []Kind {
+	return []Kind{
 		kindOf[X, d0](), kindOf[X, d1](), kindOf[X, d2](), kindOf[X, d3](), kindOf[X, d4](),
 		kindOf[X, d5](), kindOf[X, d6](), kindOf[X, d7](), kindOf[X, d8](), kindOf[X, d9](),
 	}
 }
 
-// orders are the first n kinds.
-func orders(n int) []kind {
-	var all []kind
-	for _, ten := range []func() []kind{ten[d0], ten[d1], ten[d2], ten[d3], ten[d4], ten[d5], ten[d6], ten[d7], ten[d8], ten[d9]} {
+// Kinds are the first n kinds.
+func Kinds(n int) []Kind {
+	var all []Kind
+	for _, ten := range []func() []Kind{ten[d0], ten[d1], ten[d2], ten[d3], ten[d4], ten[d5], ten[d6], ten[d7], ten[d8], ten[d9]} {
 		all = append(all, ten()...)
 	}
 	return all[:min(n, len(all))]
