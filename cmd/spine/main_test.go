@@ -141,8 +141,15 @@ type dev struct {
 // startDev starts spine dev on free ports in a folder.
 func startDev(tb testing.TB, dir string, env ...string) dev {
 	tb.Helper()
-	d := dev{process: start(tb, dir, env, "dev", "--kafka", ":0", "--registry", ":0", "--intake", ":0", "--ops", "127.0.0.1:0")}
+	d := devOf(tb, start(tb, dir, env, "dev", "--kafka", ":0", "--registry", ":0", "--intake", ":0", "--ops", "127.0.0.1:0"))
 	d.more = env
+	return d
+}
+
+// devOf waits until a dev says that it is ready.
+func devOf(tb testing.TB, p *process) dev {
+	tb.Helper()
+	d := dev{process: p}
 	line := d.line(60 * time.Second)
 	if err := json.Unmarshal([]byte(line), &d); err != nil || !d.Ready {
 		tb.Fatalf("the line of spine dev is %q: %v", line, err)
@@ -152,8 +159,12 @@ func startDev(tb testing.TB, dir string, env ...string) dev {
 
 // env makes commands use the parts of a dev, from whatever folder.
 func (d dev) env() []string {
+	database := d.Database
+	if strings.HasPrefix(database, "sqlite:") { // by a path that means another file in another folder
+		database = "sqlite:" + filepath.Join(d.Data, "spine.db")
+	}
 	return append([]string{
-		"SPINE_KAFKA_BROKERS=" + d.Kafka, "SPINE_REGISTRY_URL=" + d.Registry, "SPINE_DATABASE_URL=sqlite:" + filepath.Join(d.Data, "spine.db"),
+		"SPINE_KAFKA_BROKERS=" + d.Kafka, "SPINE_REGISTRY_URL=" + d.Registry, "SPINE_DATABASE_URL=" + database,
 		"SPINE_INTAKE_SPOOL=" + filepath.Join(d.Data, "spool.db"), "DATA=" + d.Data,
 	}, d.more...)
 }

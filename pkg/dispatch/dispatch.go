@@ -8,10 +8,12 @@
 package dispatch
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -50,6 +52,11 @@ type Options struct {
 	Route     wire.Route
 	Instances map[string]event.Instance // by "<system>/<name>"
 	Consent   replay.Consent            // to what is published on request; nil = always
+
+	// Aside is for a run beside the live group, on a store of its own: the name of the
+	// Kafka group that it joins. What its transactions leave behind stays in the store:
+	// nothing is published, no effect is called. "" = this is the live group.
+	Aside string
 
 	Concurrency     int           // workers; 0 = 64
 	Batch           int           // records of different keys that a worker handles in one transaction; 0 = 32, 1 = each in its own
@@ -173,7 +180,7 @@ func (r *Runner) Run(ctx context.Context) error {
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	members, err := bus.NewGroup(r.o.Kafka, bus.GroupOptions{
-		Name: r.o.Group.Name, Topics: r.o.Topics, Protocol: r.o.Protocol, Session: r.o.Session,
+		Name: cmp.Or(r.o.Aside, r.o.Group.Name), Topics: r.o.Topics, Protocol: r.o.Protocol, Session: r.o.Session,
 		Assigned:  func(leases []bus.Lease) { r.assigned(work, leases) },
 		Revoked:   r.revoked,
 		Lost:      r.lost,
@@ -215,7 +222,7 @@ func (r *Runner) gate(producer *bus.Producer) *leaving.Gate {
 	}
 	return &leaving.Gate{
 		Group: r.o.Group.Name, Version: r.o.Version, Effects: effects, Codec: r.o.Codec, Route: r.o.Route, Producer: producer,
-		Retry: r.o.Retry, Meters: r.meters, Outages: r.outages, Log: r.log,
+		Aside: r.o.Aside != "", Retry: r.o.Retry, Meters: r.meters, Outages: r.outages, Log: r.log,
 	}
 }
 
@@ -319,4 +326,16 @@ func Types(g consumer.Group) []string {
 		}
 	}
 	return types
+}
+
+// Topics are those that hold the facts a group reads, by name.
+func Topics(g consumer.Group, route wire.Route) []string {
+	var names []string
+	for _, fact := range Types(g) {
+		if target, ok := route(fact); ok && !slices.Contains(names, target.Topic) {
+			names = append(names, target.Topic)
+		}
+	}
+	slices.Sort(names)
+	return names
 }

@@ -31,7 +31,7 @@ type options struct {
 	rate                float64
 	execute, noWait     bool
 	effects, backfill   bool
-	list                bool
+	list, rebuild       bool
 	cancel              int64
 	system              retell.Options
 }
@@ -55,6 +55,11 @@ anyway.
 --since and --until: 2h, 2026-03-14, RFC 3339, start, end, or offsets as in spine tail. A range ends at what
 the group has done at the moment: what is after that comes live.
 
+With --rebuild, make the tables of a group anew: its handlers run over all that the group has handled, on a scratch
+store beside the live one, and the result is swapped in, in one transaction. The group may run meanwhile, and goes
+on from there. A group that publishes or asks for effects is refused (exit 4): its numbers would change. So is one
+whose facts are no longer all in their topics.
+
 With --system, translate the kept deliveries of a source system again, after its adapter was fixed and deployed.
 The window is translated by this binary on a scratch store and compared, by event id, with what was published: new,
 the same, changed. With --execute, the owners of the deliveries' partitions publish what is new, in order. Changed
@@ -63,6 +68,7 @@ content under an old id is shown field by field and refused (exit 4) unless --ac
   spine replay -g invoicing --since 2026-03-14 --until 2026-03-15 --facts order.placed.v2 --execute
   spine replay -g invoicing --list
   spine replay -g invoicing --cancel 3
+  spine replay -g analytics --rebuild --execute
   spine replay --system shopify --since 48h
   spine replay --system shopify --since 2026-03-14 --facts refund.issued.v1 --execute --rate 200`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -83,6 +89,7 @@ content under an old id is shown field by field and refused (exit 4) unless --ac
 	f.BoolVar(&o.effects, "effects", false, "touch the outside, as live facts do")
 	f.BoolVar(&o.backfill, "backfill", false, "facts of a backfill, too")
 	f.BoolVar(&o.list, "list", false, "list the replays of the last 30 days")
+	f.BoolVar(&o.rebuild, "rebuild", false, "make the group's tables anew, from all that it has handled")
 	f.Int64Var(&o.cancel, "cancel", 0, "give up a replay, by its number; what was handled stays")
 	o.system.Flags(cmd)
 	return cmd
@@ -130,6 +137,8 @@ func run(ctx context.Context, c *cli.CLI, o options) (err error) {
 		return err
 	}
 	switch {
+	case o.rebuild:
+		return j.remake(ctx, l)
 	case o.list:
 		return j.show(ctx)
 	case o.cancel != 0:
@@ -151,6 +160,9 @@ func (j *job) check() (err error) {
 	}
 	if j.of, err = j.Fleet.Group(j.group); err != nil {
 		return err
+	}
+	if j.rebuild {
+		return j.checkRebuild()
 	}
 	if j.list || j.cancel != 0 {
 		return nil

@@ -151,7 +151,7 @@ func (s *server) groups() (roles []role, err error) {
 	}
 	for _, g := range s.Groups {
 		if slices.Contains(s.Roles.Groups, g.Name) {
-			roles = append(roles, role{group: g, topics: s.inputs(g)})
+			roles = append(roles, role{group: g, topics: dispatch.Topics(g, s.Topics.Route)})
 		}
 	}
 	return roles, nil
@@ -206,18 +206,6 @@ func (s *server) rawTopics() []string {
 	for i, a := range s.Adapters {
 		names[i] = topic.RawName(a.System)
 	}
-	return names
-}
-
-// inputs are the topics that hold the facts a group handles, older majors among them.
-func (s *server) inputs(g consumer.Group) []string {
-	var names []string
-	for _, fact := range dispatch.Types(g) {
-		if target, ok := s.Topics.Route(fact); ok && !slices.Contains(names, target.Topic) {
-			names = append(names, target.Topic)
-		}
-	}
-	slices.Sort(names)
 	return names
 }
 

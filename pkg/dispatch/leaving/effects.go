@@ -85,7 +85,7 @@ func (c *Effects) look() int {
 
 func (c *Effects) callDue(ctx context.Context) error {
 	busy, now := c.look(), time.Now()
-	if busy >= effectSlots {
+	if busy >= effectSlots || c.gate.Aside {
 		return nil
 	}
 	due, err := c.s.Owner.Effects(ctx, now, busy+4*effectSlots)

@@ -32,6 +32,7 @@ type Gate struct {
 	Codec    *wire.Codec
 	Route    wire.Route
 	Producer *bus.Producer
+	Aside    bool // nothing leaves: what the transactions left stays in the store
 	Retry    fault.Retry
 	Meters   *measure.Meters
 	Outages  *fault.Outages

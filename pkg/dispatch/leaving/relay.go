@@ -103,6 +103,9 @@ func (r *Relay) Run(ctx context.Context) {
 // once publishes the lowest outgoing rows and removes those that are
 // acknowledged. A crash between the two publishes them again under the same ids.
 func (r *Relay) once(ctx context.Context) (int, error) {
+	if r.gate.Aside {
+		return 0, nil
+	}
 	rows, err := r.s.Owner.Outgoing(ctx, relayBatch)
 	if err != nil || len(rows) == 0 {
 		return 0, err

@@ -209,11 +209,12 @@ func (c copying) sequences(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	defer rows.Close()
 	var names []string
 	for rows.Next() {
 		var name string
 		if err := rows.Scan(&name); err != nil {
-			return errors.Join(err, rows.Close())
+			return err
 		}
 		names = append(names, quote(name))
 	}

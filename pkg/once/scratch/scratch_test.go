@@ -55,6 +55,7 @@ type kit struct {
 }
 
 func newKit(t *testing.T) *kit {
+	t.Helper()
 	k := &kit{T: t, url: databasetest.URL(t)}
 	k.live = oncetest.Open(t, k.url)
 	if err := k.live.Migrate(t.Context(), group, tables(k.live.Dialect())); err != nil {

@@ -16,6 +16,9 @@ type Table struct {
 	Key     []string // primary key; empty = it has none
 }
 
+// Quoted is the name in a statement.
+func (t Table) Quoted() string { return quote(t.Name) }
+
 // Tables are those that the group's migrations made, by name.
 func (s *Store) Tables(ctx context.Context) ([]Table, error) {
 	all, err := s.list(ctx)
