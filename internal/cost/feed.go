@@ -2,12 +2,9 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"strconv"
-	"strings"
 
 	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/sr"
 
 	"github.com/eventspine/spine/internal/cost/orders"
 )
@@ -34,7 +31,7 @@ func (p *parts) feed(ctx context.Context, l load) (*feed, error) {
 		return nil, err
 	}
 	kinds := orders.Kinds(max(l.types, 1))
-	if err := p.register(ctx, kinds); err != nil {
+	if err := orders.Register(ctx, p.registry, kinds); err != nil {
 		return nil, err
 	}
 	f := &feed{topic: topic, partitions: l.partitions, n: l.n}
@@ -71,16 +68,4 @@ func (l load) key() func(i int) int {
 		}
 	}
 	return func(i int) int { return keys[i%l.keys] }
-}
-
-func (p *parts) register(ctx context.Context, kinds []orders.Kind) error {
-	for _, k := range kinds {
-		text := k.Schema
-		_, rest, _ := strings.Cut(text, `"name":"`)
-		name, _, _ := strings.Cut(rest, `"`)
-		if _, err := p.registry.CreateSchema(ctx, "spine.order."+name, sr.Schema{Schema: text, Type: sr.TypeAvro}); err != nil {
-			return fmt.Errorf("registering %s: %w", name, err)
-		}
-	}
-	return nil
 }

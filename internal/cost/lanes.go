@@ -171,7 +171,7 @@ func (p *parts) records(ctx context.Context, n int, key func(int) int) ([]*kgo.R
 		return nil, "", err
 	}
 	kinds := orders.Kinds(1)
-	if err := p.register(ctx, kinds); err != nil {
+	if err := orders.Register(ctx, p.registry, kinds); err != nil {
 		return nil, "", err
 	}
 	codec := p.codec

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -42,21 +43,24 @@ func (f figure) reached(ratio float64) bool {
 	return ratio >= f.least
 }
 
-// report measures and prints the figures, one row as soon as it is known.
+// report measures and prints the figures, one row as soon as it is known. One that
+// fails keeps no other from being measured.
 func report(ctx context.Context, o options, p *parts, all []figure) error {
 	fmt.Printf("%s, %d processors, %s %s/%s, load %s at the beginning, %s: %d events, %d rounds%s\n\n", cpuModel(), runtime.NumCPU(),
 		runtime.Version(), runtime.GOOS, runtime.GOARCH, loadAverage(), time.Now().UTC().Format("2006-01-02 15:04 MST"), o.events, o.pairs, o.kind())
 	fmt.Println("| figure | to reach | median | from – to | control | subject, reference | reached |")
 	fmt.Println("|---|---|---|---|---|---|---|")
+	var failed []error
 	for _, f := range all {
-		if !o.only.MatchString(f.name) {
+		if ctx.Err() != nil || !o.only.MatchString(f.name) {
 			continue
 		}
 		if err := f.row(ctx, o, p); err != nil {
-			return fmt.Errorf("%s: %w", f.name, err)
+			failed = append(failed, fmt.Errorf("%s: %w", f.name, err))
+			fmt.Printf("| %s | | | | | | not measured |\n", f.name)
 		}
 	}
-	return nil
+	return errors.Join(append(failed, ctx.Err())...)
 }
 
 // row measures subject, reference and the reference once more, which is the control:

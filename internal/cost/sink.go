@@ -79,6 +79,9 @@ func (s *sink) end() (spent, error) {
 	if n, strange := s.count.Load(), s.strange.Load(); n != s.want || strange > 0 {
 		return took, fmt.Errorf("the sink has %d events and %d strange ones, want %d and none", n, strange, s.want)
 	}
+	if again := s.again.Load(); again > s.want/50 { // a batch or two that was undone; more is other work than was asked for
+		return took, fmt.Errorf("%d of %d events were handled again", again, s.want)
+	}
 	return took, nil
 }
 

@@ -2,10 +2,13 @@ package orders
 
 import (
 	"context"
+	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/sr"
 
 	"github.com/eventspine/spine/pkg/event"
 	"github.com/eventspine/spine/pkg/money"
@@ -64,3 +67,16 @@ func placed(i int, entity string) order.PlacedV2 {
 }
 
 func ptr(s string) *string { return &s }
+
+// Register registers the schemas of kinds.
+func Register(ctx context.Context, registry *sr.Client, kinds []Kind) error {
+	for _, k := range kinds {
+		text := k.Schema
+		_, rest, _ := strings.Cut(text, `"name":"`)
+		name, _, _ := strings.Cut(rest, `"`)
+		if _, err := registry.CreateSchema(ctx, "spine.order."+name, sr.Schema{Schema: text, Type: sr.TypeAvro}); err != nil {
+			return fmt.Errorf("registering %s: %w", name, err)
+		}
+	}
+	return nil
+}
