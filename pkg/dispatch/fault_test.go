@@ -492,12 +492,13 @@ func TestKill(t *testing.T) {
 type child struct{ kill func() }
 
 // startChild runs the group in a process of its own and waits until it is ready.
-func startChild(t *testing.T, w *world) child {
+func startChild(t *testing.T, w *world, env ...string) child {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestChild$", "-test.v")
 	cmd.Env = append(os.Environ(), "SPINE_DISPATCH_CHILD="+strings.Join([]string{
 		strings.Join(w.set.Brokers, " "), w.registry, w.set.DatabaseURL, w.group, w.in, w.out, fmt.Sprint(w.set.Real),
 	}, "|"))
+	cmd.Env = append(cmd.Env, env...)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -550,7 +551,11 @@ func TestChild(t *testing.T) {
 	if w.db, err = once.Open(t.Context(), once.Options{URL: w.set.DatabaseURL}); err != nil {
 		t.Fatal(err)
 	}
-	w.run(func(o *dispatch.Options) { o.Session = w.session() })
+	change := func(o *dispatch.Options) { o.Session = w.session() }
+	if file := os.Getenv("SPINE_DISPATCH_CHILD_DIES"); file != "" {
+		change = newBatches(w).dies(file)
+	}
+	w.run(change)
 	fmt.Println("CHILD READY")
 	<-t.Context().Done()
 }

@@ -35,7 +35,7 @@ func TestDoAll(t *testing.T) {
 		} {
 			t.Run(name+"/"+s.name, func(t *testing.T) {
 				t.Parallel()
-				db := oncetest.Open(t, url(t)) // skips without a server
+				db := oncetest.Open(t, url(t))                                                 // skips without a server
 				s.story(&kit{T: t, db: db, store: db.Store("group").WithBatchTime(time.Hour)}) // however slow the machine is
 			})
 		}

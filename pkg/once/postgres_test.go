@@ -1,12 +1,9 @@
 package once_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"net/url"
 	"sync"
 	"sync/atomic"
@@ -296,10 +293,10 @@ func TestSwallowedError(t *testing.T) {
 func TestServerAway(t *testing.T) {
 	t.Parallel()
 	dsn := databasetest.PostgresURL(t)
-	p := newProxy(t, dsn)
-	db := oncetest.Open(t, p.url)
+	p := databasetest.NewProxy(t, dsn)
+	db := oncetest.Open(t, p.URL)
 	o := own(t, db)
-	p.stop()
+	p.Stop()
 	if _, err := o.Do(t.Context(), item(1), nothing); !errors.Is(err, once.ErrUnavailable) {
 		t.Errorf("Do: %v, want ErrUnavailable", err)
 	}
@@ -312,7 +309,7 @@ func TestServerAway(t *testing.T) {
 	if err := o.Check(t.Context()); !errors.Is(err, once.ErrUnavailable) {
 		t.Errorf("Check: %v, want ErrUnavailable", err)
 	}
-	if _, err := once.Open(t.Context(), once.Options{URL: p.url}); !errors.Is(err, once.ErrUnavailable) {
+	if _, err := once.Open(t.Context(), once.Options{URL: p.URL}); !errors.Is(err, once.ErrUnavailable) {
 		t.Errorf("Open: %v, want ErrUnavailable", err)
 	}
 }
@@ -322,11 +319,11 @@ func TestServerAway(t *testing.T) {
 func TestAnswerToCommitIsLost(t *testing.T) {
 	t.Parallel()
 	dsn := databasetest.PostgresURL(t)
-	p := newProxy(t, dsn)
-	db, direct := oncetest.Open(t, p.url), oncetest.Open(t, dsn)
+	p := databasetest.NewProxy(t, dsn)
+	db, direct := oncetest.Open(t, p.URL), oncetest.Open(t, dsn)
 	o := own(t, db)
 	_, err := o.Do(t.Context(), item(1), func(context.Context, once.Tx) error {
-		p.loseCommit.Store(true)
+		p.LoseCommit.Store(true)
 		return nil
 	})
 	if !errors.Is(err, once.ErrOutcomeUnknown) {
@@ -347,81 +344,4 @@ func TestAnswerToCommitIsLost(t *testing.T) {
 	if got, err := o.Do(t.Context(), item(1), nothing); got != once.DuplicateDelivery || err != nil {
 		t.Errorf("in the next session: %v, %v; want a duplicate", got, err)
 	}
-}
-
-// proxy stands between the store and the server.
-type proxy struct {
-	url        string
-	listener   net.Listener
-	loseCommit atomic.Bool // the next commit is passed on, its answer is not
-	mu         sync.Mutex
-	conns      []net.Conn
-}
-
-func newProxy(t *testing.T, dsn string) *proxy {
-	t.Helper()
-	u, err := url.Parse(dsn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := u.Host
-	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	u.Host = l.Addr().String()
-	p := &proxy{url: u.String(), listener: l}
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			s, err := new(net.Dialer).DialContext(t.Context(), "tcp", server)
-			if err != nil {
-				_ = c.Close()
-				continue
-			}
-			p.mu.Lock()
-			p.conns = append(p.conns, c, s)
-			p.mu.Unlock()
-			wg.Go(func() { p.pass(c, s) })
-			wg.Go(func() { _, _ = io.Copy(c, s); _ = c.Close() })
-		}
-	})
-	t.Cleanup(func() { p.stop(); wg.Wait() })
-	return p
-}
-
-// pass hands on what the client says. When it commits and the answer is to be lost,
-// the client's side is closed first.
-func (p *proxy) pass(client, server net.Conn) {
-	defer server.Close()
-	buf := make([]byte, 64<<10)
-	for {
-		n, err := client.Read(buf)
-		if err != nil {
-			return
-		}
-		if bytes.Contains(bytes.ToLower(buf[:n]), []byte("commit")) && p.loseCommit.CompareAndSwap(true, false) {
-			_ = client.Close()
-			_, _ = server.Write(buf[:n])
-			_, _ = io.Copy(io.Discard, server) // until the server has answered and learns that nobody listens
-			return
-		}
-		if _, err := server.Write(buf[:n]); err != nil {
-			return
-		}
-	}
-}
-
-func (p *proxy) stop() {
-	_ = p.listener.Close()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, c := range p.conns {
-		_ = c.Close()
-	}
-	p.conns = nil
 }
