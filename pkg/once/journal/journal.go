@@ -79,6 +79,7 @@ func Due(ctx context.Context, db *database.DB, ownership int32, now time.Time, l
 type Filter struct {
 	State State  // "" = all
 	Name  string // "" = all
+	Key   string // "" = all
 	After int64  // effects with a higher id only, for paging
 	Limit int    // 0 = all
 	Tried int    // effects called at least that often
@@ -90,7 +91,8 @@ func List(ctx context.Context, db *database.DB, group string, f Filter) ([]Effec
 		f.Limit = math.MaxInt
 	}
 	return read(ctx, db, columns+`WHERE group_name = $1 AND ($2 = '' OR state = $2) AND ($3 = '' OR name = $3)
-		AND id > $4 AND attempts >= $5 ORDER BY id LIMIT $6`, group, string(f.State), f.Name, f.After, f.Tried, f.Limit)
+		AND ($4 = '' OR effect_key = $4) AND id > $5 AND attempts >= $6 ORDER BY id LIMIT $7`,
+		group, string(f.State), f.Name, f.Key, f.After, f.Tried, f.Limit)
 }
 
 // Count counts the effects of a group by state.
