@@ -32,6 +32,8 @@ type options struct {
 	execute, noWait     bool
 	effects, backfill   bool
 	list, rebuild       bool
+	shadow, unmask      bool
+	limit               int
 	cancel              int64
 	system              retell.Options
 }
@@ -52,6 +54,10 @@ fact that fails stands as a dead letter that holds nothing. Nothing outside is t
 without --effects, and what came with a backfill is left out without --backfill, unless the group takes it
 anyway.
 
+With --shadow, the range is handled on a copy of the group's store that is thrown away, and what would differ is shown:
+rows of its tables by primary key, facts it would publish, effects it would ask for, failures. The store, the topics
+and the outside are not touched, the owners go on. Personal data is masked, as is all text in tables, without --unmask.
+
 --since and --until: 2h, 2026-03-14, RFC 3339, start, end, or offsets as in spine tail. A range ends at what
 the group has done at the moment: what is after that comes live.
 
@@ -66,6 +72,7 @@ the same, changed. With --execute, the owners of the deliveries' partitions publ
 content under an old id is shown field by field and refused (exit 4) unless --accept-changed names it.`,
 		Example: `  spine replay -g invoicing --since 24h
   spine replay -g invoicing --since 2026-03-14 --until 2026-03-15 --facts order.placed.v2 --execute
+  spine replay -g analytics --since 2h --shadow
   spine replay -g invoicing --list
   spine replay -g invoicing --cancel 3
   spine replay -g analytics --rebuild --execute
@@ -91,14 +98,17 @@ content under an old id is shown field by field and refused (exit 4) unless --ac
 	f.BoolVar(&o.list, "list", false, "list the replays of the last 30 days")
 	f.BoolVar(&o.rebuild, "rebuild", false, "make the group's tables anew, from all that it has handled")
 	f.Int64Var(&o.cancel, "cancel", 0, "give up a replay, by its number; what was handled stays")
+	f.BoolVar(&o.shadow, "shadow", false, "handle the range on a copy of the store, and show what would differ")
+	f.IntVar(&o.limit, "limit", 20, "with --shadow: show that many rows of each table, facts, effects and failures; all are counted")
+	f.BoolVar(&o.unmask, "unmask", false, "with --shadow: show personal data, and text in tables")
 	o.system.Flags(cmd)
 	return cmd
 }
 
 // retells translates deliveries again, with the flags that both forms have.
 func retells(ctx context.Context, c *cli.CLI, o options) (err error) {
-	if o.group != "" {
-		return cli.Usage("-g or --system, not both")
+	if o.group != "" || o.shadow {
+		return cli.Usage("-g with its flags, or --system, not both")
 	}
 	now := time.Now()
 	if o.system.Since, err = cli.Time("since", o.since, now); err != nil {
@@ -131,6 +141,12 @@ func run(ctx context.Context, c *cli.CLI, o options) (err error) {
 	if err != nil {
 		return err
 	}
+	if o.shadow && len(l.Instances) == 0 { // as in spine dev
+		c.Demo("demo")
+		if l, err = c.Load(nil); err != nil {
+			return err
+		}
+	}
 	dbs := cli.NewStores(l)
 	defer func() { err = errors.Join(err, dbs.Close()) }()
 	if j.db, err = dbs.Of(ctx, o.group); err != nil {
@@ -147,8 +163,11 @@ func run(ctx context.Context, c *cli.CLI, o options) (err error) {
 	if err := j.prepare(ctx, l); err != nil {
 		return err
 	}
-	if o.execute {
+	switch {
+	case o.execute:
 		return j.carryOut(ctx)
+	case o.shadow:
+		return j.inShadow(ctx, l)
 	}
 	return j.preview(ctx)
 }
@@ -159,6 +178,9 @@ func (j *job) check() (err error) {
 		return cli.Usage("want a group, -g GROUP (see spine groups list), or --system SYSTEM")
 	}
 	if j.of, err = j.Fleet.Group(j.group); err != nil {
+		return err
+	}
+	if err := j.checkShadow(); err != nil {
 		return err
 	}
 	if j.rebuild {
@@ -183,6 +205,16 @@ func (j *job) check() (err error) {
 	}
 	if j.window, err = tap.ParseRange(j.since, j.until, time.Now()); err != nil {
 		return cli.Usage("--since and --until: %w", err)
+	}
+	return nil
+}
+
+func (o options) checkShadow() error {
+	switch {
+	case o.shadow && (o.execute || o.list || o.rebuild || o.cancel != 0):
+		return cli.Usage("--shadow shows what would differ: without --execute, --list, --rebuild and --cancel")
+	case o.limit < 0:
+		return cli.Usage("--limit: want no negative number")
 	}
 	return nil
 }

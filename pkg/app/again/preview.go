@@ -43,12 +43,33 @@ const previewBatch = 500
 
 // candidate is a record that the group may have to handle.
 type candidate struct {
-	id     string
-	offset int64
+	id     string // inbox key
+	record *kgo.Record
 }
 
 // preview reads the range and says what would become of it.
 func (j *job) preview(ctx context.Context) error {
+	p, err := j.survey(ctx, func(candidate) error { return nil })
+	if err != nil {
+		return err
+	}
+	err = j.Print(p, p.table)
+	if err == nil && j.People() {
+		fmt.Fprintln(j.Stderr, "spine: a preview, nothing was changed; --execute does it")
+	}
+	return err
+}
+
+func (p plan) table(w *cli.Table) {
+	w.Row("TOPIC", "PARTITION", "FROM", "UNTIL", "RECORDS", "TO HANDLE", "HANDLED", "WAITING", "DEAD", "BACKFILL", "OTHER")
+	for _, x := range p.Partitions {
+		w.Row(x.Topic, x.Partition, x.From, x.Until, x.Records, x.ToHandle, x.Handled, x.Waiting, x.Dead, x.Backfill, x.Other)
+	}
+}
+
+// survey reads the range and counts what is in it. What is to be handled is handed to
+// take, in the order of its partition.
+func (j *job) survey(ctx context.Context, take func(candidate) error) (plan, error) {
 	parts := make([]plannedPart, len(j.owned))
 	waiting := make([][]candidate, len(j.owned))
 	ranges, err := j.read(ctx, func(i int, r *kgo.Record) error {
@@ -60,31 +81,22 @@ func (j *job) preview(ctx context.Context) error {
 		if waiting[i] = append(waiting[i], c); len(waiting[i]) < previewBatch {
 			return nil
 		}
-		err := j.lookUp(ctx, i, &parts[i], waiting[i])
+		err := j.lookUp(ctx, i, &parts[i], waiting[i], take)
 		waiting[i] = waiting[i][:0]
 		return err
 	})
-	if err != nil {
-		return err
-	}
 	p := plan{Group: j.group, Effects: j.effects, Partitions: []plannedPart{}}
+	if err != nil {
+		return p, err
+	}
 	for i, r := range ranges {
-		if err := j.lookUp(ctx, i, &parts[i], waiting[i]); err != nil {
-			return err
+		if err := j.lookUp(ctx, i, &parts[i], waiting[i], take); err != nil {
+			return p, err
 		}
 		parts[i].Topic, parts[i].Partition, parts[i].From, parts[i].Until = r.Topic, r.Partition, r.From, r.Until
 		p.Partitions = append(p.Partitions, parts[i])
 	}
-	err = j.Print(p, func(w *cli.Table) {
-		w.Row("TOPIC", "PARTITION", "FROM", "UNTIL", "RECORDS", "TO HANDLE", "HANDLED", "WAITING", "DEAD", "BACKFILL", "OTHER")
-		for _, x := range p.Partitions {
-			w.Row(x.Topic, x.Partition, x.From, x.Until, x.Records, x.ToHandle, x.Handled, x.Waiting, x.Dead, x.Backfill, x.Other)
-		}
-	})
-	if err == nil && j.People() {
-		fmt.Fprintln(j.Stderr, "spine: a preview, nothing was changed; --execute does it")
-	}
-	return err
+	return p, nil
 }
 
 // sort says what a record is, as far as it shows without the store; false = it is
@@ -99,7 +111,7 @@ func (j *job) sort(p *plannedPart, r *kgo.Record) (candidate, bool) {
 		p.Backfill++
 		return candidate{}, false
 	}
-	c := candidate{e.ID, r.Offset}
+	c := candidate{e.ID, r}
 	if c.id == "" { // one without an id is only itself
 		c.id = fmt.Sprintf("%s/%d/%d", r.Topic, r.Partition, r.Offset)
 	}
@@ -107,10 +119,10 @@ func (j *job) sort(p *plannedPart, r *kgo.Record) (candidate, bool) {
 }
 
 // lookUp asks the store what is done.
-func (j *job) lookUp(ctx context.Context, i int, p *plannedPart, list []candidate) error {
+func (j *job) lookUp(ctx context.Context, i int, p *plannedPart, list []candidate, take func(candidate) error) error {
 	ids, offsets := make([]string, len(list)), make([]int64, len(list))
 	for n, c := range list {
-		ids[n], offsets[n] = c.id, c.offset
+		ids[n], offsets[n] = c.id, c.record.Offset
 	}
 	known, err := replay.Look(ctx, j.db.DB, j.group, ids, replay.Place{Ownership: j.owned[i].Ownership, Offsets: offsets})
 	if err != nil {
@@ -118,7 +130,7 @@ func (j *job) lookUp(ctx context.Context, i int, p *plannedPart, list []candidat
 	}
 	for _, c := range list {
 		_, handled := known.Handled[c.id]
-		state, stands := known.Standing[c.offset]
+		state, stands := known.Standing[c.record.Offset]
 		switch {
 		case handled:
 			p.Handled++
@@ -128,6 +140,9 @@ func (j *job) lookUp(ctx context.Context, i int, p *plannedPart, list []candidat
 			p.Waiting++
 		default:
 			p.ToHandle++
+			if err := take(c); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/eventspine/spine/pkg/app/config"
+	"github.com/eventspine/spine/pkg/event"
 	"github.com/eventspine/spine/pkg/telemetry"
 )
 
@@ -66,6 +67,31 @@ func (a *CLI) Load(more map[string]string) (*config.Loaded, error) {
 	return config.Load(config.Source{
 		File: a.ConfigFile, Env: a.Env, Flags: flags, DataDir: a.DataDir, Groups: groups, Instances: a.Instances, Systems: a.Fleet.Systems(),
 	})
+}
+
+// Demo has the demo shops of the adapters stand in where the configuration names no
+// instance, and the groups prepare for them: at the next Load.
+func (a *CLI) Demo(secret config.Secret) {
+	a.Instances = map[string]config.Instance{}
+	for _, adapter := range a.Fleet.Adapters {
+		for _, in := range adapter.Day.Instances {
+			a.Instances[in.String()] = demoInstance(in, secret)
+		}
+		for _, g := range a.Fleet.Groups {
+			if demo, ok := g.Config.(interface {
+				Demo(shops []event.Instance, skus []string)
+			}); ok && len(adapter.Day.Instances) > 0 {
+				demo.Demo(adapter.Day.Instances, adapter.Day.SKUs)
+			}
+		}
+	}
+}
+
+func demoInstance(in event.Instance, secret config.Secret) config.Instance {
+	return config.Instance{
+		Secret: secret, BaseCurrency: in.BaseCurrency, TimeZone: in.TimeZone, LegalEntity: in.LegalEntity, Warehouses: in.Warehouses,
+		ShopDomain: in.ShopDomain, TaxPolicy: in.TaxPolicy, Calendar: in.Calendar, PaymentDays: in.PaymentDays, V1Shipping: in.V1Shipping,
+	}
 }
 
 // Logger writes to stderr: data is for stdout.

@@ -133,28 +133,9 @@ func (a commands) loadDemo(at listeners) (*config.Loaded, bool, error) {
 	if err != nil {
 		return nil, false, err
 	}
-	a.Instances = map[string]config.Instance{}
-	for _, adapter := range a.Fleet.Adapters {
-		for _, in := range adapter.Day.Instances {
-			a.Instances[in.String()] = demoInstance(in, secret)
-		}
-		for _, g := range a.Fleet.Groups {
-			if demo, ok := g.Config.(interface {
-				Demo(shops []event.Instance, skus []string)
-			}); ok && len(adapter.Day.Instances) > 0 {
-				demo.Demo(adapter.Day.Instances, adapter.Day.SKUs)
-			}
-		}
-	}
+	a.Demo(secret)
 	l, err = a.Load(flags)
 	return l, true, err
-}
-
-func demoInstance(in event.Instance, secret config.Secret) config.Instance {
-	return config.Instance{
-		Secret: secret, BaseCurrency: in.BaseCurrency, TimeZone: in.TimeZone, LegalEntity: in.LegalEntity, Warehouses: in.Warehouses,
-		ShopDomain: in.ShopDomain, TaxPolicy: in.TaxPolicy, Calendar: in.Calendar, PaymentDays: in.PaymentDays, V1Shipping: in.V1Shipping,
-	}
 }
 
 const demoSecretFile = "demo-secret"
