@@ -115,7 +115,7 @@ func (s *shadowing) handle(ctx context.Context, ranges []replay.Range) (err erro
 			return err
 		}
 		if failed != nil {
-			s.found.Failures.add(failure(c, failed))
+			s.found.Failures.Add(failure(c, failed))
 		} else {
 			s.found.Handled++
 		}
@@ -151,7 +151,7 @@ func (s *shadowing) published(ctx context.Context) error {
 		if e.Event != nil {
 			p.ID, p.Fact, p.Cause = e.Event.ID, e.Event.Type, e.Event.CausationID
 		}
-		s.found.Published.add(p)
+		s.found.Published.Add(p)
 		return nil
 	})
 }
@@ -177,7 +177,7 @@ func (s *shadowing) look(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		s.found.Asked.add(askedEffect{Name: e.Name, Key: e.Key, Suppressed: !s.effects, Before: len(before) > 0})
+		s.found.Asked.Add(askedEffect{Name: e.Name, Key: e.Key, Suppressed: !s.effects, Before: len(before) > 0})
 		return nil
 	})
 }

@@ -4,9 +4,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/eventspine/spine/pkg/app/cli"
+	"github.com/eventspine/spine/pkg/app/show"
 	"github.com/eventspine/spine/pkg/once/difference"
 	"github.com/eventspine/spine/pkg/wire/avrojson"
 )
@@ -17,28 +17,15 @@ type shadowed struct {
 	Shadow    bool                  `json:"shadow"`
 	Handled   int64                 `json:"handled"` // in the shadow
 	Tables    []tableDifference     `json:"tables"`
-	Published listed[publishedFact] `json:"would_publish"`
-	Asked     listed[askedEffect]   `json:"would_ask"`
-	Failures  listed[failedFact]    `json:"would_fail"`
-}
-
-// listed counts all, and shows the first ones.
-type listed[T any] struct {
-	Count int64 `json:"count"`
-	Shown []T   `json:"shown"`
-	most  int
-}
-
-func (l *listed[T]) add(v T) {
-	if l.Count++; len(l.Shown) < l.most {
-		l.Shown = append(l.Shown, v)
-	}
+	Published show.Listed[publishedFact] `json:"would_publish"`
+	Asked     show.Listed[askedEffect]   `json:"would_ask"`
+	Failures  show.Listed[failedFact]    `json:"would_fail"`
 }
 
 func newShadowed(limit int) shadowed {
 	return shadowed{
-		Shadow: true, Tables: []tableDifference{}, Published: listed[publishedFact]{Shown: []publishedFact{}, most: limit},
-		Asked: listed[askedEffect]{Shown: []askedEffect{}, most: limit}, Failures: listed[failedFact]{Shown: []failedFact{}, most: limit},
+		Shadow: true, Tables: []tableDifference{}, Published: show.Listed[publishedFact]{Shown: []publishedFact{}, Most: limit},
+		Asked: show.Listed[askedEffect]{Shown: []askedEffect{}, Most: limit}, Failures: show.Listed[failedFact]{Shown: []failedFact{}, Most: limit},
 	}
 }
 
@@ -187,29 +174,15 @@ func (r rowDifference) text() string {
 	for _, c := range r.Columns {
 		switch r.Change {
 		case string(difference.Added):
-			parts = append(parts, c.Column+"="+short(c.After))
+			parts = append(parts, c.Column+"="+show.Short(c.After))
 		case string(difference.Removed):
-			parts = append(parts, c.Column+"="+short(c.Before))
+			parts = append(parts, c.Column+"="+show.Short(c.Before))
 		default:
-			parts = append(parts, c.Column+": "+short(c.Before)+" -> "+short(c.After))
+			parts = append(parts, c.Column+": "+show.Short(c.Before)+" -> "+show.Short(c.After))
 		}
 	}
 	if r.Times > 1 {
 		parts = append(parts, fmt.Sprintf("(%d times)", r.Times))
 	}
 	return strings.Join(parts, ", ")
-}
-
-const cellWidth = 40 // runes
-
-// short is a value that fits into a line.
-func short(value *string) string {
-	if value == nil {
-		return "NULL"
-	}
-	text := strings.Join(strings.Fields(*value), " ")
-	if utf8.RuneCountInString(text) > cellWidth {
-		text = string([]rune(text)[:cellWidth-1]) + "…"
-	}
-	return text
 }
