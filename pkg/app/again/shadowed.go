@@ -14,9 +14,9 @@ import (
 // shadowed is what a shadow prints: a contract.
 type shadowed struct {
 	plan
-	Shadow    bool                  `json:"shadow"`
-	Handled   int64                 `json:"handled"` // in the shadow
-	Tables    []tableDifference     `json:"tables"`
+	Shadow    bool                       `json:"shadow"`
+	Handled   int64                      `json:"handled"` // in the shadow
+	Tables    []tableDifference          `json:"tables"`
 	Published show.Listed[publishedFact] `json:"would_publish"`
 	Asked     show.Listed[askedEffect]   `json:"would_ask"`
 	Failures  show.Listed[failedFact]    `json:"would_fail"`
