@@ -105,7 +105,7 @@ func plantedBugs() []planted {
 			partition + "session.go", "Offset: s.stored, Time", "Offset: s.track.Next, Time",
 		}}, kills, `Kafka has more committed`},
 		{"published facts are removed before they are acknowledged", []edit{{
-			leaving + "relay.go", "	errs := r.gate.Producer.Send(ctx, records)",
+			leaving + "relay.go", "	acked, failed := r.send(ctx, rows)",
 			`	early := make([]int64, len(rows))
 	for i, row := range rows {
 		early[i] = row.ID
@@ -113,7 +113,7 @@ func plantedBugs() []planted {
 	if err := r.s.Owner.Remove(ctx, early); err != nil {
 		return 0, err
 	}
-	errs := r.gate.Producer.Send(ctx, records)`,
+	acked, failed := r.send(ctx, rows)`,
 		}}, hangingRelays, `which is not in Kafka|lost|-tables`},
 		{"waiting rows come back in the wrong order", []edit{
 			{once + "waiting.go", "ORDER BY w.id LIMIT 1)`, behind", "ORDER BY w.id DESC LIMIT 1)`, behind"},

@@ -110,25 +110,9 @@ func (r *Relay) once(ctx context.Context) (int, error) {
 	if err != nil || len(rows) == 0 {
 		return 0, err
 	}
-	records := make([]*kgo.Record, len(rows))
-	for i, row := range rows {
-		records[i] = Kafka(row.Record)
-		records[i].Timestamp = time.Time{} // Kafka's timestamp is the time of publishing
-	}
 	slow := time.AfterFunc(relaySlow, func() { r.gate.Outages.Begin(fault.Broker, errors.New("no acknowledgement yet")) })
-	errs := r.gate.Producer.Send(ctx, records)
+	acked, failed := r.send(ctx, rows)
 	slow.Stop()
-	var acked []int64
-	var failed error
-	for i, err := range errs {
-		if err != nil && failed == nil {
-			failed = err
-		}
-		if err == nil {
-			acked = append(acked, rows[i].ID)
-			r.gate.Meters.Published(ctx, rows[i].Kind)
-		}
-	}
 	if failed == nil {
 		r.gate.Outages.Over(fault.Broker)
 	}
@@ -142,4 +126,49 @@ func (r *Relay) once(ctx context.Context) (int, error) {
 		return 0, failed
 	}
 	return len(rows), nil
+}
+
+// send publishes rows, and answers those that are acknowledged. After a failure it
+// sends none of those behind.
+func (r *Relay) send(ctx context.Context, rows []once.Outgoing) (acked []int64, failed error) {
+	for _, round := range rounds(rows) {
+		records := make([]*kgo.Record, len(round))
+		for i, row := range round {
+			records[i] = Kafka(row.Record)
+			records[i].Timestamp = time.Time{} // Kafka's timestamp is the time of publishing
+		}
+		for i, err := range r.gate.Producer.Send(ctx, records) {
+			if err != nil && failed == nil {
+				failed = err
+			}
+			if err == nil {
+				acked = append(acked, round[i].ID)
+				r.gate.Meters.Published(ctx, round[i].Kind)
+			}
+		}
+		if failed != nil {
+			return acked, failed
+		}
+	}
+	return acked, nil
+}
+
+// rounds sorts rows so that no two of one key are on their way together: where the
+// broker refuses a record, the client goes on with the batches behind it, and they
+// would overtake it (promise: in order).
+func rounds(rows []once.Outgoing) (all [][]once.Outgoing) {
+	next := map[string]int{}
+	for _, row := range rows {
+		n := 0
+		if row.Key != nil {
+			id := row.Topic + "/" + string(row.Key)
+			n = next[id]
+			next[id] = n + 1
+		}
+		if n == len(all) {
+			all = append(all, nil)
+		}
+		all[n] = append(all[n], row)
+	}
+	return all
 }
