@@ -101,6 +101,29 @@ func ExampleEffectOf() {
 	// POST /receipts, Idempotency-Key receipt:p1 for p1
 }
 
+// A service without idempotency keys is asked whether it has seen a call before the call
+// is repeated: after a crash, and after a failure.
+func ExampleLookingUp() {
+	printer := map[string]bool{"label:p1": true} // it printed, and the answer was lost
+	label := consumer.LookingUp(
+		consumer.EffectOf("label", consumer.LookUp, func(_ context.Context, key, parcel string) error {
+			fmt.Println("printing the label of", parcel)
+			printer[key] = true
+			return nil
+		}),
+		func(_ context.Context, key, _ string) (made bool, err error) { return printer[key], nil },
+	)
+
+	// The engine does this before it calls again.
+	for _, parcel := range []string{"p1", "p2"} {
+		made, err := label.Look(context.Background(), "label:"+parcel, []byte(`"`+parcel+`"`))
+		fmt.Println(parcel, made, err)
+	}
+	// Output:
+	// p1 true <nil>
+	// p2 false <nil>
+}
+
 // handle does what the engine does with a decoded fact. Tests of a group use
 // consumertest, which has a database and all the faults.
 func handle(g consumer.Group, fact payment.ReceivedV1) error {

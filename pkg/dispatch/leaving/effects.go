@@ -148,18 +148,20 @@ func (c *Effects) call(ctx context.Context, e once.Effect, cause wire.Cause) (ag
 		return c.unwritten(e, err)
 	}
 	err := attempt(ctx, e, def)
-	var rejected *consumer.RejectError
 	switch {
 	case err == nil:
 		return c.complete(ctx, e, def, cause)
 	case ctx.Err() != nil:
 		return time.Time{} // stays an intent: what became of it is not known
-	case errors.As(err, &rejected), def.Unknown == consumer.Ask && errors.Is(err, context.DeadlineExceeded):
-		log.Error("the effect needs a person", "error", err)
-		return c.unsent(ctx, e, err.Error(), once.EffectUnknown)
 	}
-	log.Warn("the effect failed, trying again with the same key", "attempt", e.Attempts+1, "error", err)
-	return c.unsent(ctx, e, err.Error(), once.EffectPending)
+	reason := Bounded(fault.Redacted(err.Error(), nil)) // a mail server names whom it refuses
+	var rejected *consumer.RejectError
+	if errors.As(err, &rejected) || def.Unknown == consumer.Ask && errors.Is(err, context.DeadlineExceeded) {
+		log.Error("the effect needs a person", "error", reason)
+		return c.unsent(ctx, e, reason, once.EffectUnknown)
+	}
+	log.Warn("the effect failed, trying again with the same key", "attempt", e.Attempts+1, "error", reason)
+	return c.unsent(ctx, e, reason, once.EffectPending)
 }
 
 // attempt makes the call, unless the effect looks up first whether it was made before.
