@@ -127,10 +127,10 @@ func plantedBugs() []planted {
 			once + "waiting.go", "		return outgoing.Add(ctx, t.Tx, o.id, copies)", "		return outgoing.Add(ctx, t.Tx, o.id, nil)",
 		}}, kills, `has no copy`},
 		{"an effect is marked, and not made", []edit{{
-			leaving + "effects.go", "err := fault.Contained(func() error { return def.Do(timed, e.Key, e.Args) })", "err := timed.Err()",
+			leaving + "effects.go", "return timed(ctx, func(ctx context.Context) error { return def.Do(ctx, e.Key, e.Args) })", "return ctx.Err()",
 		}}, kills, `mails in the folder`},
 		{"an effect is repeated with another key", []edit{
-			{leaving + "effects.go", "return def.Do(timed, e.Key, e.Args)", "return def.Do(timed, e.Key+\"x\"[:min(e.Attempts, 1)], e.Args)"},
+			{leaving + "effects.go", "return def.Do(ctx, e.Key, e.Args)", "return def.Do(ctx, e.Key+\"x\"[:min(e.Attempts, 1)], e.Args)"},
 			often(),
 		}, kills, `mails in the folder|foreign`},
 		{"money is off by a unit", []edit{{
