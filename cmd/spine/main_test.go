@@ -160,7 +160,7 @@ func devOf(tb testing.TB, p *process) dev {
 // env makes commands use the parts of a dev, from whatever folder.
 func (d dev) env() []string {
 	database := d.Database
-	if strings.HasPrefix(database, "sqlite:") { // by a path that means another file in another folder
+	if database == "" || strings.HasPrefix(database, "sqlite:") { // by a path that means another file in another folder
 		database = "sqlite:" + filepath.Join(d.Data, "spine.db")
 	}
 	return append([]string{

@@ -4,7 +4,9 @@
 //
 // Runner joins the group and takes what it is assigned; partition does the work of
 // one partition, from record to handler; leaving relays what the transactions left
-// behind; fault says what an error means.
+// behind; fault says what an error means, and holds back what needs a dependency that
+// is away. plan, offsets, turns, room and measure are what they stand on. again feeds
+// replays through the lanes, shadow tries one on a copy, alarm tells people.
 package dispatch
 
 import (
