@@ -74,7 +74,7 @@ func TestRedrive_killed(t *testing.T) {
 		o.d = startDev(t, dir, env)
 		asking = start(t, dir, o.d.env(), "dlq", "redrive", "-g", "witness", "--execute", "--rate", "400", "-o", "json")
 	}
-	if code := asking.code(time.Minute); code != 0 {
+	if code := asking.code(time.Minute); code != 0 && code != 4 { // 4: all was asked for before, only those at their limit are left
 		t.Errorf("the command that went on: exit %d, %s", code, asking.stderr)
 	}
 	handled := (keys - quarantined) * each
