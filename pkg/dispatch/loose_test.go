@@ -87,7 +87,7 @@ func TestAtLeastOnce_withoutTransactions(t *testing.T) {
 				var n int
 				err = tx.QueryRowContext(ctx, `SELECT 1`).Scan(&n)
 			case "query":
-				_, err = tx.QueryContext(ctx, `SELECT 1`) //nolint:rowserrcheck // refused
+				_, err = tx.QueryContext(ctx, `SELECT 1`)
 			case "publish":
 				err = tx.Publish(event.New{Fact: shortage(label)})
 			case "effect":
