@@ -88,6 +88,18 @@ func (s *Set) Spec(name string) (Spec, bool) {
 	return Spec{}, false
 }
 
+// Window is how long a record of a topic of Spine can be redelivered at the most: see
+// Spec.Window. 0 = without end, or nobody knows the topic.
+func (s *Set) Window(name string) time.Duration {
+	if system, raw := strings.CutPrefix(name, rawPrefix); raw {
+		return Raw(system).Window()
+	}
+	if spec, ok := s.Spec(name); ok {
+		return spec.Window()
+	}
+	return 0
+}
+
 // Route finds where a fact type lives; it is a wire.Route.
 func (s *Set) Route(factType string) (wire.Target, bool) {
 	i, ok := s.byFact[factType]

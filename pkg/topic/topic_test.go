@@ -71,6 +71,34 @@ func TestLoad(t *testing.T) {
 	}
 }
 
+// A group remembers as long as its topic can redeliver: for good where the topic keeps
+// everything, or nobody knows how long.
+func TestSetWindow(t *testing.T) {
+	t.Parallel()
+	set, err := load(t, map[string]string{
+		"commerce.order.events.yaml": good,
+		"commerce.archive.events.yaml": strings.NewReplacer("commerce.order", "commerce.archive", "28d", "forever",
+			"order.placed", "archive.filled").Replace(good),
+		"commerce.parcel.events.yaml": strings.NewReplacer("commerce.order", "commerce.parcel", "28d", "7d",
+			"order.placed", "parcel.sent", "max.message.bytes: \"2097152\"", "segment.ms: \"3600000\"").Replace(good),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const day = 24 * time.Hour
+	for name, want := range map[string]time.Duration{
+		"commerce.order.events":   29 * day,
+		"commerce.parcel.events":  7*day + time.Hour,
+		"commerce.archive.events": 0,
+		"raw.shopify":             29 * day,
+		"other.topic.events":      0,
+	} {
+		if got := set.Window(name); got != want {
+			t.Errorf("%s: %v, want %v", name, got, want)
+		}
+	}
+}
+
 func TestLoadRefuses(t *testing.T) {
 	t.Parallel()
 	const file = "commerce.order.events.yaml"

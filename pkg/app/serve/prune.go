@@ -3,7 +3,6 @@ package serve
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -27,12 +26,8 @@ const (
 // which one of its topics can redeliver a record. 0 = for good.
 func (s *server) window(topics []string) (longest time.Duration) {
 	for _, name := range topics {
-		spec, ok := s.Topics.Spec(name)
-		if system, raw := strings.CutPrefix(name, topic.RawName("")); raw {
-			spec, ok = topic.Raw(system), true
-		}
-		w := spec.Window()
-		if !ok || w == 0 {
+		w := s.Topics.Window(name)
+		if w == 0 {
 			return 0
 		}
 		longest = max(longest, w)

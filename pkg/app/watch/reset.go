@@ -261,11 +261,7 @@ func (r *resetting) remembered(ctx context.Context, topics []string) (kadm.Liste
 	}
 	all := kadm.ListedOffsets{}
 	for _, name := range topics {
-		spec, ok := declared.Spec(name)
-		if system, raw := strings.CutPrefix(name, topic.RawName("")); raw {
-			spec, ok = topic.Raw(system), true
-		}
-		if w := spec.Window(); ok && w > 0 {
+		if w := declared.Window(name); w > 0 {
 			listed, err := r.admin.ListOffsetsAfterMilli(ctx, time.Now().Add(-w).UnixMilli(), name)
 			if err != nil {
 				return nil, err
