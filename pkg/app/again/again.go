@@ -137,15 +137,9 @@ func run(ctx context.Context, c *cli.CLI, o options) (err error) {
 	if err := j.check(); err != nil {
 		return err
 	}
-	l, err := c.Load(nil)
+	l, demo, err := c.LoadDemo(nil)
 	if err != nil {
 		return err
-	}
-	if o.shadow && len(l.Instances) == 0 { // as in spine dev
-		c.Demo("demo")
-		if l, err = c.Load(nil); err != nil {
-			return err
-		}
 	}
 	dbs := cli.NewStores(l)
 	defer func() { err = errors.Join(err, dbs.Close()) }()
@@ -154,7 +148,7 @@ func run(ctx context.Context, c *cli.CLI, o options) (err error) {
 	}
 	switch {
 	case o.rebuild:
-		return j.remake(ctx, l)
+		return j.remake(ctx, l, demo)
 	case o.list:
 		return j.show(ctx)
 	case o.cancel != 0:

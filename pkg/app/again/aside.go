@@ -12,7 +12,6 @@ import (
 	"github.com/eventspine/spine/pkg/app/cli"
 	"github.com/eventspine/spine/pkg/consumer"
 	"github.com/eventspine/spine/pkg/dispatch"
-	"github.com/eventspine/spine/pkg/event"
 	"github.com/eventspine/spine/pkg/once"
 	"github.com/eventspine/spine/pkg/once/scratch"
 	"github.com/eventspine/spine/pkg/wire"
@@ -105,7 +104,7 @@ func (r *rebuilding) runner(db *once.DB) (*dispatch.Runner, error) {
 	of.Start, of.Backfill = consumer.FromBeginning, of.Backfill || r.backfill // a partition that the live group doesn't know yet is done from its beginning
 	o := dispatch.Options{
 		Group: of, Aside: r.group + "-" + purpose, Topics: dispatch.Topics(of, topics.Route), DB: db, Kafka: r.conf,
-		Codec: wire.NewCodec(wire.NewRegistry(registry)), Route: topics.Route, Instances: r.instances(),
+		Codec: wire.NewCodec(wire.NewRegistry(registry)), Route: topics.Route, Instances: r.l.InstanceSettings(),
 		CommitInterval: look, Version: cli.BuildVersion().Version,
 	}
 	if set := r.l.Groups[r.group]; set != nil {
@@ -113,20 +112,6 @@ func (r *rebuilding) runner(db *once.DB) (*dispatch.Runner, error) {
 		o.Retry, o.Release, o.WaitingRoom = dispatch.Retry{Attempts: set.Attempts}, set.OnExhausted == "release", int64(set.WaitingRoom)
 	}
 	return dispatch.New(o)
-}
-
-// instances are those of the configuration, or the demo shops of spine dev.
-func (r *rebuilding) instances() map[string]event.Instance {
-	all := r.l.InstanceSettings()
-	if len(all) > 0 {
-		return all
-	}
-	for _, adapter := range r.Fleet.Adapters {
-		for _, in := range adapter.Day.Instances {
-			all[in.String()] = in
-		}
-	}
-	return all
 }
 
 // await says how far it is, until what the live group has done is done here, too. The

@@ -79,6 +79,7 @@ func (j *job) checkRebuild() error {
 type rebuilding struct {
 	*job
 	l     *config.Loaded
+	demo  bool // the instances are demo shops
 	conf  bus.Config
 	admin *kadm.Client
 	parts []scratch.Part
@@ -86,7 +87,7 @@ type rebuilding struct {
 }
 
 // remake makes the group's tables anew beside the live ones, and swaps them in.
-func (j *job) remake(ctx context.Context, l *config.Loaded) error {
+func (j *job) remake(ctx context.Context, l *config.Loaded, demo bool) error {
 	conf, err := cli.Kafka(l)
 	if err != nil {
 		return err
@@ -96,7 +97,7 @@ func (j *job) remake(ctx context.Context, l *config.Loaded) error {
 		return err
 	}
 	defer admin.Close()
-	r := &rebuilding{job: j, l: l, conf: conf, admin: admin, done: rebuilt{
+	r := &rebuilding{job: j, l: l, demo: demo, conf: conf, admin: admin, done: rebuilt{
 		Group: j.group, Executed: j.execute, Tables: []rebuiltTable{}, Partitions: []rebuiltPart{}, Warnings: []string{},
 	}}
 	if err := r.plan(ctx); err != nil {
@@ -152,7 +153,7 @@ func remembered(group string, parts []scratch.Part, starts kadm.ListedOffsets) e
 
 // warn names what people did to the group that a rebuild doesn't repeat.
 func (r *rebuilding) warn(ctx context.Context) error {
-	if len(r.l.InstanceSettings()) == 0 {
+	if r.demo {
 		r.done.Warnings = append(r.done.Warnings, "the configuration names no instance: the demo shops are taken")
 	}
 	resets, err := ownership.Resets(ctx, r.db.DB, r.group)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -69,9 +70,23 @@ func (a *CLI) Load(more map[string]string) (*config.Loaded, error) {
 	})
 }
 
-// Demo has the demo shops of the adapters stand in where the configuration names no
-// instance, and the groups prepare for them: at the next Load.
-func (a *CLI) Demo(secret config.Secret) {
+// LoadDemo is Load, but where the configuration names no instance the demo shops of the
+// adapters stand in, and the groups prepare for them, as in spine dev: demo = they do.
+func (a *CLI) LoadDemo(more map[string]string) (l *config.Loaded, demo bool, err error) {
+	l, err = a.Load(more)
+	if err != nil || len(l.Instances) > 0 {
+		return l, false, err
+	}
+	a.prepareDemo()
+	l, err = a.Load(more)
+	return l, true, err
+}
+
+// DemoSecretFile holds the secret of the demo shops, in the data folder.
+const DemoSecretFile = "demo-secret"
+
+func (a *CLI) prepareDemo() {
+	secret := config.Secret("file:" + filepath.Join(a.DataDir, DemoSecretFile))
 	a.Instances = map[string]config.Instance{}
 	for _, adapter := range a.Fleet.Adapters {
 		for _, in := range adapter.Day.Instances {

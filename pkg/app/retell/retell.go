@@ -67,7 +67,7 @@ func Run(ctx context.Context, c *cli.CLI, o Options) (err error) {
 	if err := w.check(); err != nil {
 		return err
 	}
-	if w.l, err = c.Load(nil); err != nil {
+	if w.l, _, err = c.LoadDemo(nil); err != nil {
 		return err
 	}
 	dbs := cli.NewStores(w.l)
@@ -149,12 +149,7 @@ func (w *work) newFold(ctx context.Context) (*again.Fold, error) {
 	if err != nil {
 		return nil, err
 	}
-	if w.settings = w.l.InstanceSettings(); len(w.settings) == 0 { // the demo shops of spine dev
-		w.settings = map[string]event.Instance{}
-		for _, in := range w.adapter.Day.Instances {
-			w.settings[in.String()] = in
-		}
-	}
+	w.settings = w.l.InstanceSettings()
 	group, err := translate.Group(translate.Options{
 		Adapters: []producer.Adapter{w.adapter}, Instances: w.settings, Route: w.topics.Route,
 	})

@@ -125,34 +125,26 @@ func (a commands) loadDemo(at listeners) (*config.Loaded, bool, error) {
 	flags := map[string]string{
 		"intake.listen": at.intake, "ops.listen": at.ops, "intake.spool": own.Intake.Spool, "database.url": cmp.Or(a.Database, own.Database.URL),
 	}
-	l, err := a.Load(flags)
-	if err != nil || len(l.Instances) > 0 {
-		return l, false, err
+	l, demo, err := a.LoadDemo(flags)
+	if demo && err == nil {
+		err = keepSecret(filepath.Join(a.DataDir, cli.DemoSecretFile))
 	}
-	secret, err := a.demoSecret()
-	if err != nil {
-		return nil, false, err
-	}
-	a.Demo(secret)
-	l, err = a.Load(flags)
-	return l, true, err
+	return l, demo, err
 }
 
-const demoSecretFile = "demo-secret"
-
-// demoSecret is a random secret that stays with the data folder.
-func (a commands) demoSecret() (config.Secret, error) {
-	file := filepath.Join(a.DataDir, demoSecretFile)
-	if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
-		var b [16]byte
-		if _, err := rand.Read(b[:]); err != nil {
-			return "", fmt.Errorf("making a demo secret: %w", err)
-		}
-		if err := os.WriteFile(file, []byte(hex.EncodeToString(b[:])+"\n"), 0o600); err != nil {
-			return "", fmt.Errorf("keeping the demo secret: %w", err)
-		}
+// keepSecret makes a random secret that stays with the data folder, unless it is there.
+func keepSecret(file string) error {
+	if _, err := os.Stat(file); !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
-	return config.Secret("file:" + file), nil
+	var b [16]byte
+	if _, err := rand.Read(b[:]); err != nil {
+		return fmt.Errorf("making a demo secret: %w", err)
+	}
+	if err := os.WriteFile(file, []byte(hex.EncodeToString(b[:])+"\n"), 0o600); err != nil {
+		return fmt.Errorf("keeping the demo secret: %w", err)
+	}
+	return nil
 }
 
 func (a commands) newDevCmd() *cobra.Command {
@@ -244,7 +236,7 @@ func (a commands) howToSign(e *embedded, at serve.Addresses, data string) error 
 				return err
 			}
 			text := strings.NewReplacer("{url}", "http://"+at.Intake+"/webhooks/"+in.String(), "{domain}", in.ShopDomain,
-				"{secret}", "$(cat "+filepath.Join(data, demoSecretFile)+")", "{file}", file).Replace(adapter.Day.HowToSign)
+				"{secret}", "$(cat "+filepath.Join(data, cli.DemoSecretFile)+")", "{file}", file).Replace(adapter.Day.HowToSign)
 			fmt.Fprintf(w, "To send an order of the demo shop %s:\n%s\n", in, text)
 		}
 	}
