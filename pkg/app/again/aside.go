@@ -102,15 +102,9 @@ func (r *rebuilding) runner(db *once.DB) (*dispatch.Runner, error) {
 	}
 	of := r.of
 	of.Start, of.Backfill = consumer.FromBeginning, of.Backfill || r.backfill // a partition that the live group doesn't know yet is done from its beginning
-	o := dispatch.Options{
-		Group: of, Aside: r.group + "-" + purpose, Topics: dispatch.Topics(of, topics.Route), DB: db, Kafka: r.conf,
-		Codec: wire.NewCodec(wire.NewRegistry(registry)), Route: topics.Route, Instances: r.l.InstanceSettings(),
-		CommitInterval: look, Version: cli.BuildVersion().Version,
-	}
-	if set := r.l.Groups[r.group]; set != nil {
-		o.Concurrency, o.Batch, o.AtLeastOnce, o.Deadline, o.Protocol = set.Concurrency, set.Batch, set.AtLeastOnce, set.Deadline, set.Protocol
-		o.Retry, o.Release, o.WaitingRoom = dispatch.Retry{Attempts: set.Attempts}, set.OnExhausted == "release", int64(set.WaitingRoom)
-	}
+	o := cli.RunOptions(r.l.Config, of)
+	o.Aside, o.Topics, o.DB, o.Kafka = r.group+"-"+purpose, dispatch.Topics(of, topics.Route), db, r.conf
+	o.Codec, o.Route, o.CommitInterval, o.Version = wire.NewCodec(wire.NewRegistry(registry)), topics.Route, look, cli.BuildVersion().Version
 	return dispatch.New(o)
 }
 

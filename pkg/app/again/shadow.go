@@ -91,12 +91,12 @@ func (s *shadowing) begin(ctx context.Context, l *config.Loaded) (err error) {
 	if err != nil {
 		return err
 	}
-	o := shadow.Options{Group: s.of, DB: s.db, Codec: wire.NewCodec(wire.NewRegistry(registry)), Route: topics.Route, Instances: l.InstanceSettings(), Effects: s.effects}
-	if set := l.Groups[s.group]; set != nil {
-		o.AtLeastOnce, o.Deadline = set.AtLeastOnce, set.Deadline
-	}
-	s.codec = o.Codec
-	s.run, err = shadow.New(ctx, o)
+	s.codec = wire.NewCodec(wire.NewRegistry(registry))
+	set := cli.RunOptions(l.Config, s.of)
+	s.run, err = shadow.New(ctx, shadow.Options{
+		Group: set.Group, DB: s.db, Codec: s.codec, Route: topics.Route, Instances: set.Instances,
+		Effects: s.effects, AtLeastOnce: set.AtLeastOnce, Deadline: set.Deadline,
+	})
 	return err
 }
 

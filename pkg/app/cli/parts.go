@@ -16,6 +16,7 @@ import (
 	"github.com/eventspine/spine/pkg/app/config"
 	"github.com/eventspine/spine/pkg/bus"
 	"github.com/eventspine/spine/pkg/consumer"
+	"github.com/eventspine/spine/pkg/dispatch"
 	"github.com/eventspine/spine/pkg/producer"
 	"github.com/eventspine/spine/pkg/schema"
 	"github.com/eventspine/spine/pkg/topic"
@@ -81,6 +82,17 @@ func Kafka(l *config.Loaded) (bus.Config, error) {
 		TLS:     bus.TLS{CA: l.Kafka.TLS.CA, Cert: l.Kafka.TLS.Cert, Key: l.Kafka.TLS.Key},
 		SASL:    bus.SASL{Mechanism: l.Kafka.SASL.Mechanism, User: l.Kafka.SASL.User, Password: password},
 	}, nil
+}
+
+// RunOptions are what the configuration says of the run of a group; what it doesn't say
+// is the engine's default.
+func RunOptions(c config.Config, group consumer.Group) dispatch.Options {
+	o := dispatch.Options{Group: group, Instances: c.InstanceSettings()}
+	if set := c.Groups[group.Name]; set != nil {
+		o.Concurrency, o.Batch, o.AtLeastOnce, o.Deadline, o.Protocol = set.Concurrency, set.Batch, set.AtLeastOnce, set.Deadline, set.Protocol
+		o.Retry, o.Release, o.WaitingRoom = dispatch.Retry{Attempts: set.Attempts}, set.OnExhausted == "release", int64(set.WaitingRoom)
+	}
+	return o
 }
 
 // RegistryClient is the client of the schema registry.

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/eventspine/spine/pkg/app/cli"
 	"github.com/eventspine/spine/pkg/app/config"
 	"github.com/eventspine/spine/pkg/bus"
 	"github.com/eventspine/spine/pkg/consumer"
@@ -98,15 +99,11 @@ func (s *server) runGroup(ctx context.Context, r role, st *state) error {
 	if err != nil {
 		return err
 	}
-	set := s.settings(r.group.Name)
-	runner, err := dispatch.New(dispatch.Options{
-		Group: r.group, Unheld: r.unheld, Consent: r.consent, Topics: r.topics, DB: db, Kafka: s.Kafka, Codec: s.codec, Route: s.Topics.Route,
-		Instances: s.Config.InstanceSettings(), Concurrency: set.Concurrency, ShutdownTimeout: s.Shutdown,
-		Batch: set.Batch, AtLeastOnce: set.AtLeastOnce,
-		Retry: dispatch.Retry{Attempts: set.Attempts}, Deadline: set.Deadline, Release: set.OnExhausted == "release", Protocol: set.Protocol,
-		WaitingRoom: int64(set.WaitingRoom), Version: s.Version, Alarms: s.alarms,
-		Meter: s.metrics.Meter("spine/dispatch"), Log: s.Log,
-	})
+	o := cli.RunOptions(s.Config.Config, r.group)
+	o.Unheld, o.Consent, o.Topics = r.unheld, r.consent, r.topics
+	o.DB, o.Kafka, o.Codec, o.Route = db, s.Kafka, s.codec, s.Topics.Route
+	o.ShutdownTimeout, o.Version, o.Alarms, o.Meter, o.Log = s.Shutdown, s.Version, s.alarms, s.metrics.Meter("spine/dispatch"), s.Log
+	runner, err := dispatch.New(o)
 	if err != nil {
 		return err
 	}
@@ -118,14 +115,6 @@ func (s *server) runGroup(ctx context.Context, r role, st *state) error {
 	stop()
 	pruning.Wait()
 	return err
-}
-
-// settings are what a group is told; what is not set is the engine's default.
-func (s *server) settings(group string) config.Group {
-	if g := s.Config.Groups[group]; g != nil {
-		return *g
-	}
-	return config.Group{}
 }
 
 // databases are the open stores, one per URL.
