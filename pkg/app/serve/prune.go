@@ -2,6 +2,7 @@ package serve
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -52,15 +53,12 @@ func (s *server) prune(ctx context.Context, r role, db *once.DB) {
 			return
 		case <-tick.C:
 		}
-		for _, old := range forgettable(db, r.group.Name) {
-			n, err := s.pruneOnce(ctx, old.prune, time.Now().Add(-max(window, old.keep)))
-			pruned.Add(ctx, int64(n), metric.WithAttributes(attribute.String("group", r.group.Name), attribute.String("table", old.table)))
-			switch {
-			case err != nil && ctx.Err() == nil:
-				s.Log.WarnContext(ctx, "pruning", "group", r.group.Name, "table", old.table, "error", err)
-			case n > 0:
-				s.Log.InfoContext(ctx, "pruned", "group", r.group.Name, "table", old.table, "rows", n, "window", window.String())
-			}
+		err := s.pruneOnce(ctx, forgettable(db, r.group.Name, window), time.Now(), func(table string, rows int) {
+			pruned.Add(ctx, int64(rows), metric.WithAttributes(attribute.String("group", r.group.Name), attribute.String("table", table)))
+			s.Log.InfoContext(ctx, "pruned", "group", r.group.Name, "table", table, "rows", rows, "window", window.String())
+		})
+		if err != nil && ctx.Err() == nil {
+			s.Log.WarnContext(ctx, "pruning", "group", r.group.Name, "error", err)
 		}
 	}
 }
@@ -68,7 +66,7 @@ func (s *server) prune(ctx context.Context, r role, db *once.DB) {
 // old is what a group may forget in small steps.
 type old struct {
 	table string
-	keep  time.Duration // at least, beside the window of its topics
+	keep  time.Duration
 	prune func(ctx context.Context, before time.Time, limit int) (int, error)
 }
 
@@ -76,27 +74,42 @@ type old struct {
 // asked for by then calls nobody again.
 const keepEffects = 90 * 24 * time.Hour
 
-// forgettable is what a group remembers of the past. What waits, is dead, or is for a
-// person to decide is not among it.
-func forgettable(db *once.DB, group string) []old {
+// forgettable is what a group remembers of the past, all of it at least as long as the
+// window of its topics. What waits, is dead, or is for a person to decide is not among it.
+func forgettable(db *once.DB, group string, window time.Duration) []old {
 	return []old{
-		{table: "inbox", prune: db.Store(group).Prune},
-		{table: "effects", keep: keepEffects, prune: func(ctx context.Context, before time.Time, limit int) (int, error) {
+		{table: "inbox", keep: window, prune: db.Store(group).Prune},
+		{table: "effects", keep: max(window, keepEffects), prune: func(ctx context.Context, before time.Time, limit int) (int, error) {
 			return journal.Prune(ctx, db.DB, group, before, limit)
 		}},
-		{table: "dropped", prune: func(ctx context.Context, before time.Time, limit int) (int, error) {
+		{table: "dropped", keep: window, prune: func(ctx context.Context, before time.Time, limit int) (int, error) {
 			return room.Prune(ctx, db.DB, group, before, limit)
 		}},
 	}
 }
 
-func (s *server) pruneOnce(ctx context.Context, prune func(context.Context, time.Time, int) (int, error), before time.Time) (rows int, err error) {
+// pruneOnce is one round: it tells which table has forgotten how many rows.
+func (s *server) pruneOnce(ctx context.Context, tables []old, now time.Time, pruned func(table string, rows int)) error {
 	keeps, err := s.keepsEverything(ctx)
 	if keeps || err != nil {
-		return 0, err
+		return err
 	}
+	var errs []error
+	for _, t := range tables {
+		rows, err := t.inSteps(ctx, now.Add(-t.keep))
+		if rows > 0 {
+			pruned(t.table, rows)
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", t.table, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (o old) inSteps(ctx context.Context, before time.Time) (rows int, err error) {
 	for range pruneSteps {
-		n, err := prune(ctx, before, pruneStep)
+		n, err := o.prune(ctx, before, pruneStep)
 		rows += n
 		if err != nil || n < pruneStep {
 			return rows, err
