@@ -213,12 +213,8 @@ func (o options) checkShadow() error {
 	return nil
 }
 
-func (j *job) prepare(ctx context.Context, l *config.Loaded) error {
-	kafka, err := cli.Kafka(l)
-	if err != nil {
-		return err
-	}
-	if j.client, err = kafka.Options(); err != nil {
+func (j *job) prepare(ctx context.Context, l *config.Loaded) (err error) {
+	if j.client, err = cli.Client(l); err != nil {
 		return err
 	}
 	if j.owned, err = replay.Ownerships(ctx, j.db.DB, j.group); err != nil {

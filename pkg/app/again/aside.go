@@ -14,7 +14,6 @@ import (
 	"github.com/eventspine/spine/pkg/dispatch"
 	"github.com/eventspine/spine/pkg/once"
 	"github.com/eventspine/spine/pkg/once/scratch"
-	"github.com/eventspine/spine/pkg/wire"
 )
 
 const (
@@ -96,15 +95,17 @@ func (r *rebuilding) runner(db *once.DB) (*dispatch.Runner, error) {
 	if err != nil {
 		return nil, err
 	}
-	registry, err := cli.RegistryClient(r.l)
-	if err != nil {
-		return nil, err
-	}
 	of := r.of
 	of.Start, of.Backfill = consumer.FromBeginning, of.Backfill || r.backfill // a partition that the live group doesn't know yet is done from its beginning
 	o := cli.RunOptions(r.l.Config, of)
-	o.Aside, o.Topics, o.DB, o.Kafka = r.group+"-"+purpose, dispatch.Topics(of, topics.Route), db, r.conf
-	o.Codec, o.Route, o.CommitInterval, o.Version = wire.NewCodec(wire.NewRegistry(registry)), topics.Route, look, cli.BuildVersion().Version
+	o.Aside, o.Topics, o.DB, o.Route = r.group+"-"+purpose, dispatch.Topics(of, topics.Route), db, topics.Route
+	o.CommitInterval, o.Version = look, cli.BuildVersion().Version
+	if o.Kafka, err = cli.Kafka(r.l); err != nil {
+		return nil, err
+	}
+	if o.Codec, err = cli.Codec(r.l); err != nil {
+		return nil, err
+	}
 	return dispatch.New(o)
 }
 

@@ -12,7 +12,6 @@ import (
 
 	"github.com/eventspine/spine/pkg/app/cli"
 	"github.com/eventspine/spine/pkg/app/config"
-	"github.com/eventspine/spine/pkg/bus"
 	"github.com/eventspine/spine/pkg/once"
 	"github.com/eventspine/spine/pkg/once/database"
 	"github.com/eventspine/spine/pkg/once/ownership"
@@ -80,7 +79,6 @@ type rebuilding struct {
 	*job
 	l     *config.Loaded
 	demo  bool // the instances are demo shops
-	conf  bus.Config
 	admin *kadm.Client
 	parts []scratch.Part
 	done  rebuilt
@@ -88,16 +86,12 @@ type rebuilding struct {
 
 // remake makes the group's tables anew beside the live ones, and swaps them in.
 func (j *job) remake(ctx context.Context, l *config.Loaded, demo bool) error {
-	conf, err := cli.Kafka(l)
-	if err != nil {
-		return err
-	}
-	admin, err := bus.NewAdmin(conf)
+	admin, err := cli.Admin(l)
 	if err != nil {
 		return err
 	}
 	defer admin.Close()
-	r := &rebuilding{job: j, l: l, demo: demo, conf: conf, admin: admin, done: rebuilt{
+	r := &rebuilding{job: j, l: l, demo: demo, admin: admin, done: rebuilt{
 		Group: j.group, Executed: j.execute, Tables: []rebuiltTable{}, Partitions: []rebuiltPart{}, Warnings: []string{},
 	}}
 	if err := r.plan(ctx); err != nil {

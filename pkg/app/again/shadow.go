@@ -83,15 +83,13 @@ func (s *shadowing) begin(ctx context.Context, l *config.Loaded) (err error) {
 	if s.tables, err = difference.Keep(ctx, s.db.DB); err != nil {
 		return err
 	}
-	registry, err := cli.RegistryClient(l)
-	if err != nil {
+	if s.codec, err = cli.Codec(l); err != nil {
 		return err
 	}
 	_, topics, err := s.Fleet.Contracts()
 	if err != nil {
 		return err
 	}
-	s.codec = wire.NewCodec(wire.NewRegistry(registry))
 	set := cli.RunOptions(l.Config, s.of)
 	s.run, err = shadow.New(ctx, shadow.Options{
 		Group: set.Group, DB: s.db, Codec: s.codec, Route: topics.Route, Instances: set.Instances,

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/sr"
 
 	"github.com/eventspine/spine/pkg/app/config"
@@ -20,6 +21,7 @@ import (
 	"github.com/eventspine/spine/pkg/producer"
 	"github.com/eventspine/spine/pkg/schema"
 	"github.com/eventspine/spine/pkg/topic"
+	"github.com/eventspine/spine/pkg/wire"
 )
 
 // Fleet is what a company brings: its systems, its reactions, its contracts.
@@ -84,6 +86,33 @@ func Kafka(l *config.Loaded) (bus.Config, error) {
 	}, nil
 }
 
+// Admin is an administrator of the configured cluster.
+func Admin(l *config.Loaded) (*kadm.Client, error) {
+	conf, err := Kafka(l)
+	if err != nil {
+		return nil, err
+	}
+	return bus.NewAdmin(conf)
+}
+
+// Client are the options of a client of the configured cluster.
+func Client(l *config.Loaded) ([]kgo.Opt, error) {
+	conf, err := Kafka(l)
+	if err != nil {
+		return nil, err
+	}
+	return conf.Options()
+}
+
+// Codec reads and writes events with the schemas of the configured registry.
+func Codec(l *config.Loaded) (*wire.Codec, error) {
+	registry, err := RegistryClient(l)
+	if err != nil {
+		return nil, err
+	}
+	return wire.NewCodec(wire.NewRegistry(registry)), nil
+}
+
 // RunOptions are what the configuration says of the run of a group; what it doesn't say
 // is the engine's default.
 func RunOptions(c config.Config, group consumer.Group) dispatch.Options {
@@ -131,11 +160,7 @@ func (a *CLI) WithAdmin(ctx context.Context, fn func(context.Context, *config.Lo
 	if err != nil {
 		return err
 	}
-	conf, err := Kafka(l)
-	if err != nil {
-		return err
-	}
-	admin, err := bus.NewAdmin(conf)
+	admin, err := Admin(l)
 	if err != nil {
 		return err
 	}

@@ -16,7 +16,6 @@ import (
 
 	"github.com/eventspine/spine/pkg/app/cli"
 	"github.com/eventspine/spine/pkg/app/config"
-	"github.com/eventspine/spine/pkg/bus"
 	"github.com/eventspine/spine/pkg/once"
 )
 
@@ -141,11 +140,7 @@ func dialWebhook(ctx context.Context, l *config.Loaded) error {
 }
 
 func pingKafka(ctx context.Context, l *config.Loaded) error {
-	conf, err := cli.Kafka(l)
-	if err != nil {
-		return err
-	}
-	admin, err := bus.NewAdmin(conf)
+	admin, err := cli.Admin(l)
 	if err != nil {
 		return err
 	}

@@ -19,7 +19,6 @@ import (
 	"github.com/eventspine/spine/pkg/dispatch/leaving"
 	"github.com/eventspine/spine/pkg/once"
 	"github.com/eventspine/spine/pkg/once/request"
-	"github.com/eventspine/spine/pkg/wire"
 )
 
 const (
@@ -249,11 +248,11 @@ func (a commands) showRow(ctx context.Context, group, word string, unmask bool) 
 		if err != nil {
 			return err
 		}
-		registry, err := cli.RegistryClient(l)
+		codec, err := cli.Codec(l)
 		if err != nil {
 			return err
 		}
-		decoder := show.Decoder{Codec: wire.NewCodec(wire.NewRegistry(registry)), Unmask: unmask}
+		decoder := show.Decoder{Codec: codec, Unmask: unmask}
 		event, err := decoder.Decode(ctx, leaving.Kafka(row.Record))
 		if err != nil {
 			return err

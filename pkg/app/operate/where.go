@@ -12,7 +12,6 @@ import (
 	"github.com/eventspine/spine/pkg/dispatch/fault"
 	"github.com/eventspine/spine/pkg/dispatch/leaving"
 	"github.com/eventspine/spine/pkg/once"
-	"github.com/eventspine/spine/pkg/wire"
 )
 
 // where is a condition on dead letters.
@@ -40,11 +39,11 @@ func (r room) matching(ctx context.Context, rows []once.Row, w where) ([]once.Ro
 	if err != nil {
 		return nil, err
 	}
-	registry, err := cli.RegistryClient(l)
+	codec, err := cli.Codec(l)
 	if err != nil {
 		return nil, err
 	}
-	decoder := show.Decoder{Codec: wire.NewCodec(wire.NewRegistry(registry)), Unmask: w.unmask}
+	decoder := show.Decoder{Codec: codec, Unmask: w.unmask}
 	matching := []once.Row{}
 	for _, row := range rows {
 		rec := leaving.Kafka(row.Record)

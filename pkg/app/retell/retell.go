@@ -22,7 +22,6 @@ import (
 	"github.com/eventspine/spine/pkg/topic"
 	"github.com/eventspine/spine/pkg/translate"
 	"github.com/eventspine/spine/pkg/translate/again"
-	"github.com/eventspine/spine/pkg/wire"
 )
 
 // Options say what is translated again. Those that spine replay -g has, too, are set
@@ -134,18 +133,14 @@ func (w *work) emits() (facts []string) {
 	return facts
 }
 
-func (w *work) newFold(ctx context.Context) (*again.Fold, error) {
-	conf, err := cli.Kafka(w.l)
-	if err != nil {
-		return nil, err
-	}
-	if w.client, err = conf.Options(); err != nil {
+func (w *work) newFold(ctx context.Context) (_ *again.Fold, err error) {
+	if w.client, err = cli.Client(w.l); err != nil {
 		return nil, err
 	}
 	if _, w.topics, err = w.Fleet.Contracts(); err != nil {
 		return nil, err
 	}
-	registry, err := cli.RegistryClient(w.l)
+	codec, err := cli.Codec(w.l)
 	if err != nil {
 		return nil, err
 	}
@@ -157,7 +152,7 @@ func (w *work) newFold(ctx context.Context) (*again.Fold, error) {
 		return nil, err
 	}
 	return again.New(ctx, again.Options{
-		Group: group, Codec: wire.NewCodec(wire.NewRegistry(registry)), Route: w.topics.Route, Fits: leaving.Fits,
+		Group: group, Codec: codec, Route: w.topics.Route, Fits: leaving.Fits,
 	})
 }
 

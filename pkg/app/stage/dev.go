@@ -20,7 +20,6 @@ import (
 	"github.com/eventspine/spine/pkg/app/cli"
 	"github.com/eventspine/spine/pkg/app/config"
 	"github.com/eventspine/spine/pkg/app/serve"
-	"github.com/eventspine/spine/pkg/bus"
 	"github.com/eventspine/spine/pkg/devstack"
 	"github.com/eventspine/spine/pkg/event"
 	"github.com/eventspine/spine/pkg/producer"
@@ -91,11 +90,7 @@ func (a commands) prepare(ctx context.Context, l *config.Loaded) error {
 	if err != nil {
 		return err
 	}
-	conf, err := cli.Kafka(l)
-	if err != nil {
-		return err
-	}
-	admin, err := bus.NewAdmin(conf)
+	admin, err := cli.Admin(l)
 	if err != nil {
 		return err
 	}

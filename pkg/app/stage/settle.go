@@ -10,7 +10,6 @@ import (
 
 	"github.com/eventspine/spine/pkg/app/cli"
 	"github.com/eventspine/spine/pkg/app/config"
-	"github.com/eventspine/spine/pkg/bus"
 	"github.com/eventspine/spine/pkg/intake"
 	"github.com/eventspine/spine/pkg/once"
 )
@@ -21,11 +20,7 @@ const stalled = 2 * time.Minute
 // settle waits until nothing is on its way: the spool is empty, every group is at
 // the end of its topics, and nothing is outgoing or asked of the outside.
 func (a commands) settle(ctx context.Context, l *config.Loaded, say *progress) (err error) {
-	conf, err := cli.Kafka(l)
-	if err != nil {
-		return err
-	}
-	admin, err := bus.NewAdmin(conf)
+	admin, err := cli.Admin(l)
 	if err != nil {
 		return err
 	}

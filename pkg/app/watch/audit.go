@@ -14,7 +14,6 @@ import (
 	"github.com/eventspine/spine/pkg/app/config"
 	"github.com/eventspine/spine/pkg/intake"
 	"github.com/eventspine/spine/pkg/topic"
-	"github.com/eventspine/spine/pkg/wire"
 )
 
 func (a commands) newAuditCmd() *cobra.Command {
@@ -61,11 +60,7 @@ func (a commands) newAuditCmd() *cobra.Command {
 
 // Stock collects the books of the fleet.
 func Stock(ctx context.Context, a *cli.CLI, l *config.Loaded, since time.Time) (_ books.Stock, err error) {
-	conf, err := cli.Kafka(l)
-	if err != nil {
-		return books.Stock{}, err
-	}
-	client, err := conf.Options()
+	client, err := cli.Client(l)
 	if err != nil {
 		return books.Stock{}, err
 	}
@@ -73,11 +68,11 @@ func Stock(ctx context.Context, a *cli.CLI, l *config.Loaded, since time.Time) (
 	if err != nil {
 		return books.Stock{}, err
 	}
-	registry, err := cli.RegistryClient(l)
+	codec, err := cli.Codec(l)
 	if err != nil {
 		return books.Stock{}, err
 	}
-	o := books.Options{Client: client, Codec: wire.NewCodec(wire.NewRegistry(registry)), Since: since, Topics: factTopics(topics)}
+	o := books.Options{Client: client, Codec: codec, Since: since, Topics: factTopics(topics)}
 	for _, system := range a.Fleet.Systems() {
 		o.Raw = append(o.Raw, topic.RawName(system))
 	}

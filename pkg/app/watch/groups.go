@@ -139,11 +139,7 @@ func groupInfos(ctx context.Context, a *cli.CLI, names []string) ([]groupInfo, e
 		if err != nil {
 			return fmt.Errorf("describing the groups: %w", err)
 		}
-		conf, err := cli.Kafka(l)
-		if err != nil {
-			return err
-		}
-		client, err := conf.Options()
+		client, err := cli.Client(l)
 		if err != nil {
 			return err
 		}

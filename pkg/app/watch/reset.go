@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/eventspine/spine/pkg/app/cli"
 	"github.com/eventspine/spine/pkg/app/config"
@@ -66,7 +67,7 @@ type resetting struct {
 	execute   bool
 	admin     *kadm.Client
 	db        *once.DB
-	conf      bus.Config
+	client    []kgo.Opt
 }
 
 func (a commands) newResetCmd() *cobra.Command {
@@ -156,7 +157,7 @@ func (r *resetting) run(ctx context.Context) error {
 		if r.db, err = dbs.Of(ctx, r.group); err != nil {
 			return err
 		}
-		if r.conf, err = cli.Kafka(l); err != nil {
+		if r.client, err = cli.Client(l); err != nil {
 			return err
 		}
 		result, err := r.plan(ctx)
@@ -361,13 +362,9 @@ func (r *resetting) set(ctx context.Context, result *resetResult) error {
 	if result.Members > 0 {
 		return nil
 	}
-	client, err := r.conf.Options()
-	if err != nil {
-		return err
-	}
 	offsets := kadm.Offsets{}
 	for _, p := range result.Partitions {
-		at, err := tap.TimeBefore(ctx, client, tap.Place{Topic: p.Topic, Partition: p.Partition, Offset: p.Target})
+		at, err := tap.TimeBefore(ctx, r.client, tap.Place{Topic: p.Topic, Partition: p.Partition, Offset: p.Target})
 		if err != nil {
 			return err
 		}

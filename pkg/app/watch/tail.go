@@ -17,7 +17,6 @@ import (
 	"github.com/eventspine/spine/pkg/app/tap"
 	"github.com/eventspine/spine/pkg/event"
 	"github.com/eventspine/spine/pkg/topic"
-	"github.com/eventspine/spine/pkg/wire"
 )
 
 // tailing is one tail at work.
@@ -98,19 +97,13 @@ func (a commands) tailOptions(t *tailing, words []string) (tap.Options, error) {
 	if err != nil {
 		return tap.Options{}, err
 	}
-	conf, err := cli.Kafka(l)
+	opts, err := cli.Client(l)
 	if err != nil {
 		return tap.Options{}, err
 	}
-	opts, err := conf.Options()
-	if err != nil {
+	if t.decoder.Codec, err = cli.Codec(l); err != nil {
 		return tap.Options{}, err
 	}
-	registry, err := cli.RegistryClient(l)
-	if err != nil {
-		return tap.Options{}, err
-	}
-	t.decoder.Codec = wire.NewCodec(wire.NewRegistry(registry))
 	_, topics, err := a.Fleet.Contracts()
 	if err != nil {
 		return tap.Options{}, err
