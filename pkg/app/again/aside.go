@@ -112,8 +112,8 @@ func (r *rebuilding) runner(db *once.DB) (*dispatch.Runner, error) {
 // await says how far it is, until what the live group has done is done here, too. The
 // live one goes on meanwhile: its offsets are looked at again, until few are left.
 func (r *rebuilding) await(ctx context.Context, store *scratch.Store, runner *dispatch.Runner, over <-chan struct{}) error {
-	p := &progress{w: r.Stderr, live: cli.Terminal(r.Stderr), quiet: !r.People(), begun: time.Now()}
-	defer p.end()
+	p := cli.NewProgress(r.Stderr, !r.People())
+	defer p.End()
 	tick := time.NewTicker(look)
 	defer tick.Stop()
 	want, moved, done, said := r.parts, time.Now(), int64(-1), false
@@ -131,13 +131,13 @@ func (r *rebuilding) await(ctx context.Context, store *scratch.Store, runner *di
 				return nil
 			}
 		}
-		p.at(n, of)
+		p.At("", n, of)
 		if n != done {
 			moved, done, said = time.Now(), n, false
 		}
 		if !said && time.Since(moved) > patience {
 			said = true
-			p.end()
+			p.End()
 			_, why := runner.Ready()
 			fmt.Fprintf(r.Stderr, "spine: the rebuild stands still: %s %s\n", why, runner.Away())
 		}

@@ -151,8 +151,8 @@ func (j *job) stateOf(ctx context.Context, id int64) (*state, error) {
 // follow says how far the owners are, until they are at the end. Without an owner it
 // says so, and waits for one.
 func (j *job) follow(ctx context.Context, id int64) error {
-	p := &progress{w: j.Stderr, live: cli.Terminal(j.Stderr), quiet: !j.People(), begun: time.Now()}
-	defer p.end()
+	p := cli.NewProgress(j.Stderr, !j.People())
+	defer p.End()
 	tick := time.NewTicker(look)
 	defer tick.Stop()
 	moved, done, said := time.Now(), int64(-1), false
@@ -164,10 +164,10 @@ func (j *job) follow(ctx context.Context, id int64) error {
 		if s.Done != done {
 			moved, done, said = time.Now(), s.Done, false
 		}
-		p.at(s.Done, s.Records)
+		p.At("", s.Done, s.Records)
 		if !said && time.Since(moved) > patience {
 			said = true
-			p.end()
+			p.End()
 			fmt.Fprintf(j.Stderr, "spine: replay %d stands still: %s; it stays, and goes on by itself (spine replay -g %s --cancel %d gives it up)\n",
 				id, cmp.Or(s.reason(), "no process runs "+j.group+" at the moment, or it is busy with live records"), j.group, id)
 		}
@@ -196,42 +196,4 @@ func (j *job) report(ctx context.Context, id int64) error {
 		fmt.Fprintf(j.Stderr, "spine: %d failed and stand as dead letters: spine dlq list -g %s\n", s.Failed, j.group)
 	}
 	return err
-}
-
-// progress says on stderr how far it is, how fast it goes and how long it takes: a
-// line that is rewritten on a terminal, plain lines elsewhere.
-type progress struct {
-	w           interface{ Write([]byte) (int, error) }
-	live, quiet bool
-	begun, last time.Time
-	open        bool // a rewritten line stands open
-}
-
-func (p *progress) at(n, of int64) {
-	every := 2 * time.Second
-	if p.live {
-		every = 0
-	}
-	if p.quiet || time.Since(p.last) < every {
-		return
-	}
-	p.last = time.Now()
-	rate := float64(n) / time.Since(p.begun).Seconds()
-	text := fmt.Sprintf("  %d of %d, %.0f a second", n, of, rate)
-	if n > 0 {
-		text += fmt.Sprintf(", %s left", time.Duration(float64(of-n)/rate*float64(time.Second)).Round(time.Second))
-	}
-	if p.live {
-		fmt.Fprintf(p.w, "\r\x1b[K%s", text)
-		p.open = true
-		return
-	}
-	fmt.Fprintln(p.w, text)
-}
-
-func (p *progress) end() {
-	if p.open {
-		fmt.Fprint(p.w, "\r\x1b[K")
-		p.open = false
-	}
 }

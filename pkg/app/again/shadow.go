@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"strings"
-	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -105,8 +104,8 @@ func (s *shadowing) handle(ctx context.Context, ranges []replay.Range) (err erro
 	for _, r := range ranges {
 		total += r.Until - r.From
 	}
-	p := &progress{w: s.Stderr, live: cli.Terminal(s.Stderr), quiet: !s.People(), begun: time.Now()}
-	defer p.end()
+	p := cli.NewProgress(s.Stderr, !s.People())
+	defer p.End()
 	s.found.plan, err = s.survey(ctx, func(c candidate) error {
 		failed, err := s.run.Handle(ctx, c.record, c.id)
 		if err != nil {
@@ -118,7 +117,7 @@ func (s *shadowing) handle(ctx context.Context, ranges []replay.Range) (err erro
 			s.found.Handled++
 		}
 		if n++; n%previewBatch == 0 {
-			p.at(n, total)
+			p.At("", n, total)
 			return s.published(ctx)
 		}
 		return nil

@@ -34,7 +34,7 @@ func (w *work) publish(ctx context.Context, r *result) error {
 	if p.total == 0 {
 		return nil
 	}
-	w.progress.step(fmt.Sprintf("publishing %d facts through the owners of %s", p.total, topic.RawName(w.System)))
+	w.progress.Step(fmt.Sprintf("publishing %d facts through the owners of %s", p.total, topic.RawName(w.System)))
 	err := w.fold.Facts(ctx, func(f again.Fact) error {
 		if !w.asked(f) || f.State == again.Changed && !w.accepted(f) {
 			return nil
@@ -151,7 +151,7 @@ func (p *publishing) count(ctx context.Context) error {
 		p.over.Handled, p.over.Duplicate = p.over.Handled+sum.Handled, p.over.Duplicate+sum.Duplicate
 	}
 	p.asked = open
-	p.progress.at("facts", p.published+p.known, p.total)
+	p.progress.At("facts", p.published+p.known, p.total)
 	return nil
 }
 

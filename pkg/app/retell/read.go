@@ -96,13 +96,14 @@ func (w *work) deliveries(ctx context.Context, window tap.Window, handled func(p
 		taken, left = taken[:0], left[:0]
 		return err
 	}
-	total := int64(0)
-	w.progress.step("translating the deliveries of " + w.System + " again")
+	var n, total int64
+	w.progress.Step("translating the deliveries of " + w.System + " again")
 	err := tap.Read(ctx, tap.Options{
 		Client: w.client, Topics: []string{topic.RawName(w.System)}, Window: window,
 		Resolved: func(_ string, _ int32, from, to int64) { total += max(to-from, 0) },
 	}, func(r *kgo.Record) error {
-		w.progress.more("deliveries", total)
+		n++
+		w.progress.At("deliveries", n, total)
 		d, err := wire.DecodeDelivery(r)
 		if err != nil || !w.wanted(d.Source) {
 			return nil //nolint:nilerr // a dead letter that no adapter sees
@@ -170,13 +171,14 @@ func (w *work) published(ctx context.Context) error {
 		list = list[:0]
 		return err
 	}
-	total := int64(0)
-	w.progress.step("comparing with " + strings.Join(topics, ", "))
+	var n, total int64
+	w.progress.Step("comparing with " + strings.Join(topics, ", "))
 	err := tap.Read(ctx, tap.Options{
 		Client: w.client, Topics: topics, Window: tap.Since(w.Since),
 		Resolved: func(_ string, _ int32, from, to int64) { total += max(to-from, 0) },
 	}, func(r *kgo.Record) error {
-		w.progress.more("records", total)
+		n++
+		w.progress.At("records", n, total)
 		if list = append(list, r); len(list) < page {
 			return nil
 		}

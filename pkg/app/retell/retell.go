@@ -56,13 +56,13 @@ type work struct {
 	settings map[string]event.Instance // by "<system>/<name>"
 	foreign  []string                  // instances of deliveries that have none
 	fold     *again.Fold
-	progress *progress
+	progress *cli.Progress
 	asOf     time.Time // what was published after this may not be known
 }
 
 // Run previews, and with Execute publishes what is new.
 func Run(ctx context.Context, c *cli.CLI, o Options) (err error) {
-	w := &work{CLI: c, Options: o, progress: newProgress(c.Stderr, c.People())}
+	w := &work{CLI: c, Options: o, progress: cli.NewProgress(c.Stderr, !c.People())}
 	if err := w.check(); err != nil {
 		return err
 	}
@@ -90,7 +90,7 @@ func Run(ctx context.Context, c *cli.CLI, o Options) (err error) {
 			return err
 		}
 	}
-	w.progress.end()
+	w.progress.End()
 	if err := w.show(r); err != nil {
 		return err
 	}

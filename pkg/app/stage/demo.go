@@ -65,9 +65,9 @@ func (a commands) demo(ctx context.Context, f demoFlags) (err error) {
 	// The demo plays its own shops on its own parts, whatever the configuration says.
 	a.ConfigFile, a.Env = os.DevNull, nil
 	begun := time.Now()
-	say := newProgress(a.Stderr)
-	defer say.end()
-	say.step("starting an " + devstack.Notice)
+	say := cli.NewProgress(a.Stderr, false)
+	defer say.End()
+	say.Step("starting an " + devstack.Notice)
 	e, err := a.startEmbedded(ctx, listeners{"127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err
@@ -81,7 +81,7 @@ func (a commands) demo(ctx context.Context, f demoFlags) (err error) {
 	if err != nil {
 		return err
 	}
-	say.end()
+	say.End()
 	result.ElapsedMS = time.Since(begun).Milliseconds()
 	return a.tell(result)
 }
@@ -129,23 +129,23 @@ func (a commands) running(ctx context.Context, l *config.Loaded, fn func(context
 }
 
 // playDay sends the day and counts what became of it.
-func (a commands) playDay(ctx context.Context, f demoFlags, l *config.Loaded, at serve.Addresses, say *progress, log *slog.Logger) (demoResult, error) {
+func (a commands) playDay(ctx context.Context, f demoFlags, l *config.Loaded, at serve.Addresses, say *cli.Progress, log *slog.Logger) (demoResult, error) {
 	calls, shops, err := a.day(f, l)
 	if err != nil {
 		return demoResult{}, err
 	}
-	say.step(fmt.Sprintf("playing a day of about %d orders in %d shops, over HTTP at %s", f.orders, shops, at.Intake))
+	say.Step(fmt.Sprintf("playing a day of about %d orders in %d shops, over HTTP at %s", f.orders, shops, at.Intake))
 	report, err := play.Send(ctx, calls, play.Options{
-		URL: "http://" + at.Intake, Rate: f.rate, Progress: func(sent int) { say.count("deliveries sent", sent, 0) },
+		URL: "http://" + at.Intake, Rate: f.rate, Progress: func(sent int) { say.Count("deliveries sent", sent) },
 	})
 	if err != nil {
 		return demoResult{}, fmt.Errorf("playing the day: %w", err)
 	}
-	say.step("waiting until every group is done")
+	say.Step("waiting until every group is done")
 	if err := a.settle(ctx, l, say); err != nil {
 		return demoResult{}, err
 	}
-	say.step("checking the books, by id")
+	say.Step("checking the books, by id")
 	log.DebugContext(ctx, "day is played", "sent", report.Sent)
 	return a.demoResult(ctx, l, report)
 }

@@ -19,7 +19,7 @@ const stalled = 2 * time.Minute
 
 // settle waits until nothing is on its way: the spool is empty, every group is at
 // the end of its topics, and nothing is outgoing or asked of the outside.
-func (a commands) settle(ctx context.Context, l *config.Loaded, say *progress) (err error) {
+func (a commands) settle(ctx context.Context, l *config.Loaded, say *cli.Progress) (err error) {
 	admin, err := cli.Admin(l)
 	if err != nil {
 		return err
@@ -43,7 +43,7 @@ func (a commands) settle(ctx context.Context, l *config.Loaded, say *progress) (
 		if time.Since(moved) > stalled {
 			return fmt.Errorf("nothing has moved for %s, and %d steps are left: --log-level info tells more", stalled, left)
 		}
-		say.count("steps left", int(left), 0)
+		say.Count("steps left", int(left))
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
