@@ -147,9 +147,11 @@ type work struct {
 	o     outcome
 }
 
-// step does one task of each lane, and answers how many it did. A lane goes back into
-// the queue after it, so that records which came earlier go first, whatever their key.
-func (s *Session) step(ctx context.Context, lanes []*lane) (done int) {
+// step does one task of each lane, and answers how many, and how long that took but for
+// the one commit: a slow one is a reason to share it. A lane goes back into the queue
+// after it, so that records which came earlier go first, whatever their key.
+func (s *Session) step(ctx context.Context, lanes []*lane) (done int, took time.Duration) {
+	begun := time.Now()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	taken := s.begin(cancel, lanes)
@@ -161,13 +163,13 @@ func (s *Session) step(ctx context.Context, lanes []*lane) (done int) {
 		switch w.o, ready = s.prepare(ctx, w); {
 		case !ready:
 			s.settle(w)
-		case w.t.mode == once.Live && w.t.fine():
+		case w.t.mode == once.Live && w.t.tries == 0 && (w.t.row == nil || w.t.row.FirstFailed.IsZero()):
 			together = append(together, w)
 		default: // who has failed before doesn't spoil the transaction of others
 			alone = append(alone, w)
 		}
 	}
-	s.handle(ctx, together)
+	beside := s.handle(ctx, together)
 	for _, w := range alone {
 		s.handle(ctx, []*work{w})
 	}
@@ -176,11 +178,8 @@ func (s *Session) step(ctx context.Context, lanes []*lane) (done int) {
 			done++
 		}
 	}
-	return done
+	return done, time.Since(begun) - beside
 }
-
-// fine says that nothing of the task has failed so far.
-func (t *task) fine() bool { return t.tries == 0 && (t.row == nil || t.row.FirstFailed.IsZero()) }
 
 func (s *Session) begin(cancel context.CancelCauseFunc, lanes []*lane) []work {
 	of := &share{cancel: cancel}

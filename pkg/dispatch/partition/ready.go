@@ -4,7 +4,6 @@ import (
 	"context"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/eventspine/spine/pkg/dispatch/turns"
 	"github.com/eventspine/spine/pkg/once"
@@ -123,9 +122,7 @@ func (q *Ready) Close() {
 // Work takes ready lanes and does one task of each, until the queue is closed.
 func (q *Ready) Work(ctx context.Context) {
 	for lanes := q.pop(nil); len(lanes) > 0; lanes = q.pop(lanes[:0]) {
-		begun := time.Now()
-		done := lanes[0].s.step(ctx, lanes)
-		q.pace.Took(done, time.Since(begun))
+		q.pace.Took(lanes[0].s.step(ctx, lanes))
 		clear(lanes)
 	}
 }

@@ -58,14 +58,14 @@ func (s *Session) prepare(ctx context.Context, w *work) (o outcome, ready bool) 
 }
 
 // handle runs the handlers of several lanes and settles their tasks: each in the
-// store's transaction, which they share.
-func (s *Session) handle(ctx context.Context, works []*work) {
+// store's transaction. It answers how long that took beside them, however many they are.
+func (s *Session) handle(ctx context.Context, works []*work) (beside time.Duration) {
 	if len(works) == 0 {
-		return
+		return 0
 	}
 	if s.g.Bare && works[0].t.mode == once.Live {
 		s.call(ctx, works)
-		return
+		return 0
 	}
 	items := make([]once.Item, len(works))
 	for i, w := range works {
@@ -74,6 +74,7 @@ func (s *Session) handle(ctx context.Context, works []*work) {
 			items[i].Replay, items[i].Reached = w.t.replay.Replay(), w.t.replay.Reached
 		}
 	}
+	began := time.Now()
 	done := s.owner.DoAll(ctx, items, func(ctx context.Context, i int, tx once.Tx) error {
 		w := works[i]
 		if err := w.t.pass.Held(); err != nil {
@@ -83,14 +84,17 @@ func (s *Session) handle(ctx context.Context, works []*work) {
 		htx := s.g.Gate.Tx(ctx, tx, s.g.Gate.Cause(w.t.event, w.t.rec), &w.left, w.t.event.Replay)
 		e, call, fact := w.t.event, w.t.kind.Call, w.fact // of its own: a handler that is left behind may read on
 		err := fault.Timed(ctx, s.g.Deadline, func(ctx context.Context) error { return call(ctx, htx, e, fact) })
+		beside -= time.Since(w.begun)
 		w.t.tell(err)
 		return err
 	})
+	beside += time.Since(began)
 	for i, w := range works {
 		w.o = s.handled(ctx, w, done[i])
 		w.t.pass.Drop() // says nothing, where nobody has said more
 	}
 	s.settle(works...)
+	return beside
 }
 
 // tell lets the others of a batch know at once that a dependency is away.
