@@ -250,6 +250,9 @@ func Placeholders(from, n int) string {
 	return string(b)
 }
 
+// Quote is a name as it stands in a statement.
+func Quote(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
+
 // class keeps the locks of two kinds, and of two schemas of one database, apart.
 func (db *DB) class(kind string) int32 { return hash32(db.schema + "/" + kind) }
 

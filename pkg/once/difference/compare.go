@@ -63,17 +63,17 @@ func Compare(ctx context.Context, db *database.DB, t Table, each func(Row) error
 // byKey joins the two forms of a table: what only one of them has, and what differs.
 func (t Table) byKey(d database.Dialect) string {
 	var on, where, order, out []string
-	first := quote(t.Key[0].Name)
+	first := database.Quote(t.Key[0].Name)
 	out = append(out, `b.`+first+` IS NULL`, `a.`+first+` IS NULL`)
 	where = append(where, out...)
 	for _, c := range t.Key {
-		name := quote(c.Name)
+		name := database.Quote(c.Name)
 		on = append(on, `b.`+name+` = a.`+name)
 		order = append(order, `COALESCE(a.`+name+`, b.`+name+`)`)
 		out = append(out, text(d, order[len(order)-1]))
 	}
 	for _, c := range t.Columns {
-		before, after := `b.`+quote(c.Name), `a.`+quote(c.Name)
+		before, after := `b.`+database.Quote(c.Name), `a.`+database.Quote(c.Name)
 		out = append(out, text(d, before), text(d, after))
 		if d == database.PostgreSQL {
 			before, after = text(d, before), text(d, after) // some types know no equality
@@ -82,7 +82,7 @@ func (t Table) byKey(d database.Dialect) string {
 		}
 		where = append(where, before+` IS DISTINCT FROM `+after)
 	}
-	return `SELECT ` + strings.Join(out, ", ") + ` FROM ` + t.kept + ` b FULL JOIN ` + quote(t.Name) + ` a ON ` + strings.Join(on, " AND ") +
+	return `SELECT ` + strings.Join(out, ", ") + ` FROM ` + t.kept + ` b FULL JOIN ` + database.Quote(t.Name) + ` a ON ` + strings.Join(on, " AND ") +
 		` WHERE ` + strings.Join(where, " OR ") + ` ORDER BY ` + strings.Join(order, ", ")
 }
 
@@ -122,13 +122,13 @@ func (t Table) byContent(d database.Dialect) string {
 	values, names := make([]string, len(t.Columns)), make([]string, len(t.Columns))
 	for i, c := range t.Columns {
 		names[i] = fmt.Sprintf("c%d", i)
-		values[i] = text(d, quote(c.Name)) + ` AS ` + names[i]
+		values[i] = text(d, database.Quote(c.Name)) + ` AS ` + names[i]
 	}
 	list := strings.Join(names, ", ")
 	from := func(n int, table string) string {
 		return fmt.Sprintf(`SELECT %d AS n, %s FROM %s`, n, strings.Join(values, ", "), table)
 	}
-	return `SELECT SUM(n), ` + list + ` FROM (` + from(1, quote(t.Name)) + ` UNION ALL ` + from(-1, t.kept) + `) u
+	return `SELECT SUM(n), ` + list + ` FROM (` + from(1, database.Quote(t.Name)) + ` UNION ALL ` + from(-1, t.kept) + `) u
 		GROUP BY ` + list + ` HAVING SUM(n) <> 0 ORDER BY ` + list
 }
 

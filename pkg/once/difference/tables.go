@@ -52,7 +52,7 @@ func Keep(ctx context.Context, db *database.DB) ([]Table, error) {
 		for i := range tables {
 			t := &tables[i]
 			t.kept = fmt.Sprintf("%s%d", copies, i)
-			if _, err := tx.ExecContext(ctx, `CREATE TABLE `+t.kept+` AS SELECT * FROM `+quote(t.Name)); err != nil {
+			if _, err := tx.ExecContext(ctx, `CREATE TABLE `+t.kept+` AS SELECT * FROM `+database.Quote(t.Name)); err != nil {
 				return fmt.Errorf("keeping the rows of %s: %w", t.Name, err)
 			}
 		}
@@ -142,5 +142,3 @@ func (t *Table) describe(ctx context.Context, db *database.DB) error {
 	}
 	return rows.Err()
 }
-
-func quote(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }

@@ -100,7 +100,7 @@ func across(ctx context.Context, from, into *database.DB, snapshot bool, fn func
 					return err
 				}
 			}
-			return fn(ctx, copying{Tx: tx, db: into, from: quote(from.Name()) + ".", into: quote(into.Name()) + "."})
+			return fn(ctx, copying{Tx: tx, db: into, from: database.Quote(from.Name()) + ".", into: database.Quote(into.Name()) + "."})
 		})
 	}
 	conn, err := into.SQL().Conn(ctx)
@@ -167,9 +167,9 @@ func (c copying) contents(ctx context.Context, tables []Table) error {
 		always = " OVERRIDING SYSTEM VALUE"
 	}
 	for i, t := range tables {
-		remove[i] = `DELETE FROM ` + c.into + quote(t.Name)
-		fill[i] = `INSERT INTO ` + c.into + quote(t.Name) + ` (` + columns("", t.Columns) + `)` + always +
-			` SELECT ` + columns("", t.Columns) + ` FROM ` + c.from + quote(t.Name)
+		remove[i] = `DELETE FROM ` + c.into + database.Quote(t.Name)
+		fill[i] = `INSERT INTO ` + c.into + database.Quote(t.Name) + ` (` + columns("", t.Columns) + `)` + always +
+			` SELECT ` + columns("", t.Columns) + ` FROM ` + c.from + database.Quote(t.Name)
 	}
 	for _, statements := range [][]string{remove, fill} {
 		if err := c.together(ctx, statements); err != nil {
@@ -216,7 +216,7 @@ func (c copying) sequences(ctx context.Context) error {
 		if err := rows.Scan(&name); err != nil {
 			return err
 		}
-		names = append(names, quote(name))
+		names = append(names, database.Quote(name))
 	}
 	if err := rows.Err(); err != nil {
 		return err

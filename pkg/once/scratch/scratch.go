@@ -133,7 +133,7 @@ func (s *Store) inSchema(ctx context.Context, o Options) (string, error) {
 		case about.String != mark:
 			return fmt.Errorf("the schema %s is there and not ours", name)
 		}
-		_, err = o.Live.SQL().ExecContext(ctx, `DROP SCHEMA `+quote(name)+` CASCADE`)
+		_, err = o.Live.SQL().ExecContext(ctx, `DROP SCHEMA `+database.Quote(name)+` CASCADE`)
 		return database.Available(err)
 	}
 	if err := drop(ctx); err != nil {
@@ -141,14 +141,14 @@ func (s *Store) inSchema(ctx context.Context, o Options) (string, error) {
 	}
 	s.remove = drop
 	err = o.Live.Write(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		if _, err := tx.ExecContext(ctx, `CREATE SCHEMA `+quote(name)); err != nil {
+		if _, err := tx.ExecContext(ctx, `CREATE SCHEMA `+database.Quote(name)); err != nil {
 			return err
 		}
-		_, err := tx.ExecContext(ctx, `COMMENT ON SCHEMA `+quote(name)+` IS '`+mark+`'`)
+		_, err := tx.ExecContext(ctx, `COMMENT ON SCHEMA `+database.Quote(name)+` IS '`+mark+`'`)
 		return err
 	})
 	q := u.Query()
-	q.Set("search_path", quote(name))
+	q.Set("search_path", database.Quote(name))
 	u.RawQuery = q.Encode()
 	return u.String(), err
 }
@@ -182,5 +182,3 @@ func short(name string) string {
 	sum := sha256.Sum256([]byte(name))
 	return name[:schemaName-9] + "_" + hex.EncodeToString(sum[:4])
 }
-
-func quote(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }

@@ -17,7 +17,7 @@ type Table struct {
 }
 
 // Quoted is the name in a statement.
-func (t Table) Quoted() string { return quote(t.Name) }
+func (t Table) Quoted() string { return database.Quote(t.Name) }
 
 // Tables are those that the group's migrations made, by name.
 func (s *Store) Tables(ctx context.Context) ([]Table, error) {
@@ -87,7 +87,7 @@ func (s *Store) list(ctx context.Context) ([]Table, error) {
 func columns(prefix string, names []string) string {
 	quoted := make([]string, len(names))
 	for i, name := range names {
-		quoted[i] = prefix + quote(name)
+		quoted[i] = prefix + database.Quote(name)
 	}
 	return strings.Join(quoted, ", ")
 }
