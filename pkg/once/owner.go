@@ -12,6 +12,7 @@ import (
 	"github.com/eventspine/spine/pkg/once/database"
 	"github.com/eventspine/spine/pkg/once/inbox"
 	"github.com/eventspine/spine/pkg/once/ownership"
+	"github.com/eventspine/spine/pkg/once/record"
 )
 
 // Owner is one assignment of a partition: a session that ends when it is fenced.
@@ -63,7 +64,7 @@ func (o *Owner) find(ctx context.Context, tx *sql.Tx, start int64) error {
 	if _, err := tx.ExecContext(ctx, `INSERT INTO spine_ownership
 		(group_name, topic, kafka_partition, epoch, start_offset, next_offset, updated_at)
 		VALUES ($1, $2, $3, $4, $5, $5, $6) ON CONFLICT DO NOTHING`,
-		o.s.group, o.topic, o.partition, ownership.Epoch(), start, micros(time.Now())); err != nil {
+		o.s.group, o.topic, o.partition, ownership.Epoch(), start, record.Micros(time.Now())); err != nil {
 		return err
 	}
 	return get()
@@ -234,7 +235,7 @@ func (t *transaction) handledAt(ctx context.Context, eventID string) (inbox.Plac
 func (o *Owner) Advance(ctx context.Context, next int64) error {
 	return o.write(ctx, -1, func(ctx context.Context, t *transaction) error {
 		_, err := t.ExecContext(ctx, `UPDATE spine_ownership SET next_offset = $1, updated_at = $2
-			WHERE id = $3 AND next_offset < $1`, next, micros(t.now), o.id)
+			WHERE id = $3 AND next_offset < $1`, next, record.Micros(t.now), o.id)
 		if err != nil {
 			return fmt.Errorf("storing next_offset: %w", err)
 		}

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"strings"
-	"time"
 	"unicode/utf8"
 )
 
@@ -26,22 +25,6 @@ func id(s string) string {
 // text makes any text one that both databases can hold.
 func text(s string) string {
 	return strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD")
-}
-
-func micros(t time.Time) int64 {
-	if t.IsZero() {
-		return 0
-	}
-	return t.UnixMicro()
-}
-
-// fromMicros is the inverse of micros, but for a record's own time, which may be
-// 1970 and is kept as time.UnixMicro has it.
-func fromMicros(n int64) time.Time {
-	if n == 0 || n == behind {
-		return time.Time{}
-	}
-	return time.UnixMicro(n).UTC()
 }
 
 // keyHash finds a key in an index: Kafka's keys may be longer than an index entry.

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/eventspine/spine/pkg/once/outgoing"
+	"github.com/eventspine/spine/pkg/once/record"
 	"github.com/eventspine/spine/pkg/once/replay"
 )
 
@@ -47,7 +48,7 @@ func (o *Owner) Bury(ctx context.Context, row Row, copies []Outgoing) error {
 	row.Holds = false
 	return o.write(ctx, -1, func(ctx context.Context, t *transaction) error {
 		t.next = 0 // below next_offset it is not done by that
-		stored, err := t.insertRow(ctx, row, micros(row.NextAt))
+		stored, err := t.insertRow(ctx, row, record.Micros(row.NextAt))
 		if err != nil || !stored {
 			return err
 		}

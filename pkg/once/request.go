@@ -46,10 +46,10 @@ func (t *transaction) carryOut(ctx context.Context, r request.Request) (request.
 	switch r.Kind {
 	case request.Retry: // what stands behind its head stays there: promise: in order
 		res, err = t.ExecContext(ctx, `UPDATE spine_waiting SET attempts = 0, next_at = $1
-			WHERE id = $2 AND state = 'wait' AND next_at <> $3`, micros(t.now), r.RowID, behind)
+			WHERE id = $2 AND state = 'wait' AND next_at <> $3`, record.Micros(t.now), r.RowID, behind)
 	case request.Redrive: // where it stands, before its successors: promise: in order
 		res, err = t.ExecContext(ctx, `UPDATE spine_waiting SET state = 'wait', attempts = 0, next_at = $1,
-			redriven = redriven + 1 WHERE id = $2 AND state = 'dead'`, micros(t.now), r.RowID)
+			redriven = redriven + 1 WHERE id = $2 AND state = 'dead'`, record.Micros(t.now), r.RowID)
 	case request.Drop:
 		return request.Done, errors.Join(room.Mark(ctx, t.Tx, r.RowID), t.removeRow(ctx, rec))
 	default: // of a newer version

@@ -13,6 +13,7 @@ import (
 	"github.com/eventspine/spine/pkg/once/inbox"
 	"github.com/eventspine/spine/pkg/once/journal"
 	"github.com/eventspine/spine/pkg/once/ownership"
+	"github.com/eventspine/spine/pkg/once/record"
 	"github.com/eventspine/spine/pkg/once/replay"
 	"github.com/eventspine/spine/pkg/once/room"
 )
@@ -38,15 +39,7 @@ func (s *Store) WithConsent(c replay.Consent) *Store {
 // time of handling, and never an id that a waiting or dead row carries, or that is
 // not yet below next_offset. It answers how many. Promise: once.
 func (s *Store) Prune(ctx context.Context, before time.Time, limit int) (int, error) {
-	var n int64
-	err := s.db.Write(ctx, func(ctx context.Context, tx *sql.Tx) (err error) {
-		n, err = inbox.Prune(ctx, tx, s.group, before, limit)
-		return err
-	})
-	if err != nil {
-		return 0, fmt.Errorf("pruning the inbox of %s: %w", s.group, err)
-	}
-	return int(n), nil
+	return inbox.Prune(ctx, s.db.DB, s.group, before, limit)
 }
 
 // Fence gives the ownerships of the group a fresh epoch, so that no living owner goes
@@ -60,28 +53,8 @@ func (db *DB) Fence(ctx context.Context) (int, error) { return ownership.Fence(c
 
 // Groups lists the groups that own something in this database.
 func (db *DB) Groups(ctx context.Context) ([]string, error) {
-	list, err := column[string](ctx, db, `SELECT DISTINCT group_name FROM spine_ownership ORDER BY group_name`)
-	if err != nil {
-		return nil, fmt.Errorf("listing the groups: %w", err)
-	}
-	return list, nil
-}
-
-func column[T any](ctx context.Context, db *DB, query string, args ...any) ([]T, error) {
-	rows, err := db.SQL().QueryContext(ctx, query, args...)
-	if err != nil {
-		return nil, database.Available(err)
-	}
-	defer rows.Close()
-	var list []T
-	for rows.Next() {
-		var v T
-		if err := rows.Scan(&v); err != nil {
-			return nil, err
-		}
-		list = append(list, v)
-	}
-	return list, database.Available(rows.Err())
+	q := database.Query{What: "listing the groups", SQL: `SELECT DISTINCT group_name FROM spine_ownership ORDER BY group_name`}
+	return database.List(ctx, db.SQL(), q, database.Value[string])
 }
 
 // NextOffset is the stored offset of a partition, if it was ever owned.
@@ -112,31 +85,18 @@ type Ownership struct {
 
 // Ownerships lists where the group stands, by topic and partition.
 func (s *Store) Ownerships(ctx context.Context) ([]Ownership, error) {
-	rows, err := s.db.SQL().QueryContext(ctx, `SELECT o.topic, o.kafka_partition, o.start_offset, o.next_offset, o.updated_at,
+	q := database.Query{What: "reading ownerships", SQL: `SELECT o.topic, o.kafka_partition, o.start_offset, o.next_offset, o.updated_at,
 		(SELECT COUNT(*) FROM spine_waiting w WHERE w.ownership = o.id AND w.state = 'wait'),
 		(SELECT COUNT(*) FROM spine_waiting w WHERE w.ownership = o.id AND w.state = 'dead'),
 		(SELECT COUNT(DISTINCT w.key_hash) FROM spine_waiting w WHERE w.ownership = o.id),
 		(SELECT COUNT(*) FROM spine_outgoing x WHERE x.ownership = o.id)
-		FROM spine_ownership o WHERE o.group_name = $1 ORDER BY o.topic, o.kafka_partition`, s.group)
-	if err != nil {
-		return nil, fmt.Errorf("reading ownerships: %w", database.Available(err))
-	}
-	defer rows.Close()
-	var list []Ownership
-	for rows.Next() {
-		var o Ownership
+		FROM spine_ownership o WHERE o.group_name = $1 ORDER BY o.topic, o.kafka_partition`, Args: []any{s.group}}
+	return database.List(ctx, s.db.SQL(), q, func(rows *sql.Rows, o *Ownership) error {
 		var at int64
-		if err := rows.Scan(&o.Topic, &o.Partition, &o.StartOffset, &o.NextOffset, &at, &o.Waiting, &o.Dead,
-			&o.HeldKeys, &o.Outgoing); err != nil {
-			return nil, fmt.Errorf("reading ownerships: %w", err)
-		}
-		o.UpdatedAt = fromMicros(at)
-		list = append(list, o)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("reading ownerships: %w", database.Available(err))
-	}
-	return list, nil
+		err := rows.Scan(&o.Topic, &o.Partition, &o.StartOffset, &o.NextOffset, &at, &o.Waiting, &o.Dead, &o.HeldKeys, &o.Outgoing)
+		o.UpdatedAt = record.Time(at)
+		return err
+	})
 }
 
 // where builds a condition from the parts of a filter that are set.
@@ -261,7 +221,7 @@ func (s *Store) Handled(ctx context.Context) iter.Seq2[HandledEvent, error] {
 			if err = rows.Scan(&e.EventID, &e.Topic, &e.Partition, &e.Offset, &at); err != nil {
 				break
 			}
-			e.HandledAt = fromMicros(at)
+			e.HandledAt = record.Time(at)
 			if !yield(e, nil) {
 				return
 			}

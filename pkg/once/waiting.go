@@ -36,7 +36,7 @@ func (o *Owner) Spill(ctx context.Context, head Row, successors []Row, copies []
 		if head.ID != 0 {
 			stored, err = t.updateRow(ctx, head)
 		} else {
-			stored, err = t.insertRow(ctx, head, micros(head.NextAt))
+			stored, err = t.insertRow(ctx, head, record.Micros(head.NextAt))
 		}
 		if err != nil {
 			return err
@@ -110,7 +110,7 @@ func (t *transaction) insertRow(ctx context.Context, r Row, next int64) (bool, e
 		next_at, attempts, first_failed, last_failed, class, reason, bytes, record_time, record_key, headers,
 		record_value, silent) VALUES (`+database.Placeholders(1, 17)+`) ON CONFLICT DO NOTHING`,
 		t.o.id, r.Record.Offset, string(r.State), id(r.EventID), hash,
-		next, r.Attempts, micros(r.FirstFailed), micros(r.LastFailed), text(r.Class), text(r.Reason),
+		next, r.Attempts, record.Micros(r.FirstFailed), record.Micros(r.LastFailed), text(r.Class), text(r.Reason),
 		size(r.Record), r.Record.Timestamp.UnixMicro(), record.Blob(r.Record.Key), record.EncodeHeaders(r.Record.Headers),
 		record.Blob(r.Record.Value), r.Silent)
 	if err != nil {
@@ -124,8 +124,8 @@ func (t *transaction) updateRow(ctx context.Context, r Row) (bool, error) {
 	res, err := t.ExecContext(ctx, `UPDATE spine_waiting SET state = $1, attempts = $2, next_at = $3, first_failed = $4,
 		last_failed = $5, class = $6, reason = $7, key_hash = CASE WHEN $8 THEN key_hash END
 		WHERE id = $9 AND ownership = $10 AND kafka_offset = $11`,
-		string(r.State), r.Attempts, micros(r.NextAt), micros(r.FirstFailed),
-		micros(r.LastFailed), text(r.Class), text(r.Reason), r.Holds, r.ID, t.o.id, r.Record.Offset)
+		string(r.State), r.Attempts, record.Micros(r.NextAt), record.Micros(r.FirstFailed),
+		record.Micros(r.LastFailed), text(r.Class), text(r.Reason), r.Holds, r.ID, t.o.id, r.Record.Offset)
 	if err != nil {
 		return false, fmt.Errorf("updating the row of offset %d: %w", r.Record.Offset, err)
 	}
@@ -163,21 +163,15 @@ func (t *transaction) promote(ctx context.Context, key []byte) error {
 // loadHeld reads the held keys: a memory that starts empty would let later events
 // overtake what waits.
 func (o *Owner) loadHeld(ctx context.Context, tx *sql.Tx) (map[string]struct{}, error) {
-	rows, err := tx.QueryContext(ctx, `SELECT DISTINCT record_key FROM spine_waiting
-		WHERE ownership = $1 AND key_hash IS NOT NULL`, o.id)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
+	q := database.Query{What: "reading the held keys", SQL: `SELECT DISTINCT record_key FROM spine_waiting
+		WHERE ownership = $1 AND key_hash IS NOT NULL`, Args: []any{o.id}}
 	held := map[string]struct{}{}
-	for rows.Next() {
+	return held, database.Each(ctx, tx, q, func(rows *sql.Rows) error {
 		var key []byte
-		if err := rows.Scan(&key); err != nil {
-			return nil, err
-		}
+		err := rows.Scan(&key)
 		held[string(key)] = struct{}{}
-	}
-	return held, rows.Err()
+		return err
+	})
 }
 
 // KeyHeld says whether a holding row of the key stands.
@@ -209,34 +203,26 @@ const rowColumns = `w.id, w.state, w.key_hash IS NOT NULL, w.event_id, w.next_at
 // unless it is dead, and rows that hold nothing; due by now, the longest due first.
 func (o *Owner) Heads(ctx context.Context, now time.Time, limit int) ([]Row, error) {
 	return o.s.db.rows(ctx, `SELECT `+rowColumns+` WHERE w.ownership = $1 AND w.state = 'wait' AND w.next_at <= $2
-		ORDER BY w.next_at, w.id LIMIT $3`, o.id, micros(now), limit)
+		ORDER BY w.next_at, w.id LIMIT $3`, o.id, record.Micros(now), limit)
 }
 
 func (db *DB) rows(ctx context.Context, query string, args ...any) ([]Row, error) {
-	rows, err := db.SQL().QueryContext(ctx, query, args...)
-	if err != nil {
-		return nil, fmt.Errorf("reading waiting rows: %w", database.Available(err))
-	}
-	defer rows.Close()
-	var list []Row
-	for rows.Next() {
-		var r Row
+	q := database.Query{What: "reading waiting rows", SQL: query, Args: args}
+	return database.List(ctx, db.SQL(), q, func(rows *sql.Rows, r *Row) error {
 		var next, first, last, at int64
 		var headers []byte
-		if err := rows.Scan(&r.ID, &r.State, &r.Holds, &r.EventID, &next, &r.Attempts, &first, &last, &r.Class,
+		err := rows.Scan(&r.ID, &r.State, &r.Holds, &r.EventID, &next, &r.Attempts, &first, &last, &r.Class,
 			&r.Reason, &r.Redriven, &r.Silent, &r.Record.Offset, &at, record.Column{Bytes: &r.Record.Key}, &headers, record.Column{Bytes: &r.Record.Value},
-			&r.Record.Topic, &r.Record.Partition); err != nil {
-			return nil, fmt.Errorf("reading waiting rows: %w", err)
+			&r.Record.Topic, &r.Record.Partition)
+		if err != nil {
+			return err
 		}
-		if r.Record.Headers, err = record.DecodeHeaders(headers); err != nil {
-			return nil, err
+		if next != behind {
+			r.NextAt = record.Time(next)
 		}
-		r.NextAt, r.FirstFailed, r.LastFailed = fromMicros(next), fromMicros(first), fromMicros(last)
+		r.FirstFailed, r.LastFailed = record.Time(first), record.Time(last)
 		r.Record.Timestamp = time.UnixMicro(at).UTC()
-		list = append(list, r)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("reading waiting rows: %w", database.Available(err))
-	}
-	return list, nil
+		r.Record.Headers, err = record.DecodeHeaders(headers)
+		return err
+	})
 }

@@ -40,24 +40,14 @@ func Compare(ctx context.Context, db *database.DB, t Table, each func(Row) error
 	if len(t.Key) == 0 {
 		ask, read = t.byContent, t.counted
 	}
-	rows, err := db.SQL().QueryContext(ctx, ask(db.Dialect()))
-	if err != nil {
-		return fmt.Errorf("comparing %s: %w", t.Name, database.Available(err))
-	}
-	defer rows.Close()
-	for rows.Next() {
+	q := database.Query{What: "comparing " + t.Name, SQL: ask(db.Dialect())}
+	return database.Each(ctx, db.SQL(), q, func(rows *sql.Rows) error {
 		row, err := read(rows)
 		if err != nil {
-			return fmt.Errorf("comparing %s: %w", t.Name, err)
-		}
-		if err := each(row); err != nil {
 			return err
 		}
-	}
-	if err := rows.Err(); err != nil {
-		return fmt.Errorf("comparing %s: %w", t.Name, database.Available(err))
-	}
-	return nil
+		return each(row)
+	})
 }
 
 // byKey joins the two forms of a table: what only one of them has, and what differs.

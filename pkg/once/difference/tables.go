@@ -46,7 +46,7 @@ const copies = "spine_kept_"
 func Keep(ctx context.Context, db *database.DB) ([]Table, error) {
 	tables, err := list(ctx, db)
 	if err != nil {
-		return nil, fmt.Errorf("listing the tables: %w", database.Available(err))
+		return nil, err
 	}
 	err = db.Write(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		for i := range tables {
@@ -78,24 +78,14 @@ func list(ctx context.Context, db *database.DB) ([]Table, error) {
 	if db.Dialect() == database.PostgreSQL {
 		query = postgresTables
 	}
-	rows, err := db.SQL().QueryContext(ctx, query)
+	tables, err := database.List(ctx, db.SQL(), database.Query{What: "listing the tables", SQL: query},
+		func(rows *sql.Rows, t *Table) error { return rows.Scan(&t.Name) })
 	if err != nil {
 		return nil, err
 	}
-	defer rows.Close()
-	var tables []Table
-	for rows.Next() {
-		var t Table
-		if err := rows.Scan(&t.Name); err != nil {
-			return nil, err
-		}
-		if !strings.HasPrefix(t.Name, "spine_") && !strings.HasSuffix(t.Name, "_goose") {
-			tables = append(tables, t)
-		}
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
+	tables = slices.DeleteFunc(tables, func(t Table) bool {
+		return strings.HasPrefix(t.Name, "spine_") || strings.HasSuffix(t.Name, "_goose")
+	})
 	for i := range tables {
 		if err := tables[i].describe(ctx, db); err != nil {
 			return nil, err
@@ -109,25 +99,20 @@ func (t *Table) describe(ctx context.Context, db *database.DB) error {
 	if db.Dialect() == database.PostgreSQL {
 		query = postgresColumns
 	}
-	rows, err := db.SQL().QueryContext(ctx, query, t.Name)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
 	keys, open := map[int]Column{}, false
-	var all []Column
-	for rows.Next() {
-		var c Column
+	q := database.Query{What: "listing the columns of " + t.Name, SQL: query, Args: []any{t.Name}}
+	all, err := database.List(ctx, db.SQL(), q, func(rows *sql.Rows, c *Column) error {
 		var null bool
 		var place int
-		if err := rows.Scan(&c.Name, &c.Type, &null, &place); err != nil {
-			return err
-		}
-		all = append(all, c)
+		err := rows.Scan(&c.Name, &c.Type, &null, &place)
 		if place > 0 {
-			keys[place] = c
+			keys[place] = *c
 			open = open || null
 		}
+		return err
+	})
+	if err != nil {
+		return err
 	}
 	if open { // SQLite lets several rows have no key
 		clear(keys)
@@ -140,5 +125,5 @@ func (t *Table) describe(ctx context.Context, db *database.DB) error {
 			t.Columns = append(t.Columns, c)
 		}
 	}
-	return rows.Err()
+	return nil
 }

@@ -1,6 +1,6 @@
 // Package inbox is the SQL of what a group has handled: an event id stands in
 // spine_inbox from the transaction that handled it until it is pruned (promise:
-// once). All of it runs in a transaction of the owner, behind lock and epoch.
+// once). What marks runs in a transaction of the owner, behind lock and epoch.
 package inbox
 
 import (
@@ -44,22 +44,13 @@ func Mark(ctx context.Context, tx *sql.Tx, group string, entries []Entry) (map[s
 	}
 	q.WriteString(` ON CONFLICT DO NOTHING RETURNING event_id`)
 	fresh := make(map[string]struct{}, len(entries))
-	rows, err := tx.QueryContext(ctx, q.String(), args...)
-	if err != nil {
-		return nil, fmt.Errorf("marking events as handled: %w", err)
-	}
-	defer rows.Close()
-	for rows.Next() {
+	marked := database.Query{What: "marking events as handled", SQL: q.String(), Args: args}
+	return fresh, database.Each(ctx, tx, marked, func(rows *sql.Rows) error {
 		var eventID string
-		if err := rows.Scan(&eventID); err != nil {
-			return nil, fmt.Errorf("marking events as handled: %w", err)
-		}
+		err := rows.Scan(&eventID)
 		fresh[eventID] = struct{}{}
-	}
-	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("marking events as handled: %w", err)
-	}
-	return fresh, nil
+		return err
+	})
 }
 
 // Unmark takes events out again that the transaction has marked and not begun.
@@ -92,16 +83,16 @@ func Find(ctx context.Context, tx *sql.Tx, group, eventID string) (Place, error)
 
 // Prune removes at most limit events handled before a time, but never one that a
 // waiting or dead row carries, or that is not yet below next_offset.
-func Prune(ctx context.Context, tx *sql.Tx, group string, before time.Time, limit int) (int64, error) {
-	res, err := tx.ExecContext(ctx, `DELETE FROM spine_inbox WHERE group_name = $1 AND event_id IN (
-		SELECT i.event_id FROM spine_inbox i WHERE i.group_name = $1 AND i.handled_at < $2
-		AND NOT EXISTS (SELECT 1 FROM spine_waiting w JOIN spine_ownership o ON o.id = w.ownership
-			WHERE w.event_id = i.event_id AND o.group_name = i.group_name)
-		AND NOT EXISTS (SELECT 1 FROM spine_ownership o
-			WHERE o.id = i.ownership AND o.next_offset <= i.kafka_offset)
-		ORDER BY i.handled_at LIMIT $3)`, group, before.UnixMicro(), limit)
-	if err != nil {
-		return 0, err
-	}
-	return res.RowsAffected()
+func Prune(ctx context.Context, db *database.DB, group string, before time.Time, limit int) (int, error) {
+	return db.Delete(ctx, database.Query{
+		What: "pruning the inbox of " + group,
+		SQL: `DELETE FROM spine_inbox WHERE group_name = $1 AND event_id IN (
+			SELECT i.event_id FROM spine_inbox i WHERE i.group_name = $1 AND i.handled_at < $2
+			AND NOT EXISTS (SELECT 1 FROM spine_waiting w JOIN spine_ownership o ON o.id = w.ownership
+				WHERE w.event_id = i.event_id AND o.group_name = i.group_name)
+			AND NOT EXISTS (SELECT 1 FROM spine_ownership o
+				WHERE o.id = i.ownership AND o.next_offset <= i.kafka_offset)
+			ORDER BY i.handled_at LIMIT $3)`,
+		Args: []any{group, before.UnixMicro(), limit},
+	})
 }

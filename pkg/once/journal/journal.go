@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/eventspine/spine/pkg/once/database"
+	"github.com/eventspine/spine/pkg/once/record"
 )
 
 // State is where an effect stands.
@@ -57,7 +58,7 @@ func Add(ctx context.Context, tx *sql.Tx, group string, ownership int32, effects
 		_, err := tx.ExecContext(ctx, `INSERT INTO spine_effects (group_name, ownership, name, effect_key, args, cause,
 			state, attempts, next_at, created_at, changed_at, error)
 			VALUES ($1, $2, $3, $4, $5, $6, 'pending', 0, $7, $8, $8, '') ON CONFLICT DO NOTHING`,
-			group, ownership, e.Name, e.Key, args, cause, micros(e.NextAt), now)
+			group, ownership, e.Name, e.Key, args, cause, record.Micros(e.NextAt), now)
 		if err != nil {
 			return fmt.Errorf("storing the effect %s: %w", e.Name, err)
 		}
@@ -72,7 +73,7 @@ const columns = `SELECT id, name, effect_key, args, cause, state, attempts, next
 // in state Intent.
 func Due(ctx context.Context, db *database.DB, ownership int32, now time.Time, limit int) ([]Effect, error) {
 	return read(ctx, db, columns+`WHERE ownership = $1 AND state IN ('pending', 'intent') AND next_at <= $2
-		ORDER BY id LIMIT $3`, ownership, micros(now), limit)
+		ORDER BY id LIMIT $3`, ownership, record.Micros(now), limit)
 }
 
 // Filter selects effects.
@@ -97,47 +98,25 @@ func List(ctx context.Context, db *database.DB, group string, f Filter) ([]Effec
 
 // Count counts the effects of a group by state.
 func Count(ctx context.Context, db *database.DB, group string) (map[State]int, error) {
-	rows, err := db.SQL().QueryContext(ctx, `SELECT state, COUNT(*) FROM spine_effects WHERE group_name = $1 GROUP BY state`, group)
-	if err != nil {
-		return nil, fmt.Errorf("counting effects: %w", database.Available(err))
-	}
-	defer rows.Close()
+	q := database.Query{What: "counting effects", SQL: `SELECT state, COUNT(*) FROM spine_effects WHERE group_name = $1 GROUP BY state`, Args: []any{group}}
 	counts := map[State]int{}
-	for rows.Next() {
+	return counts, database.Each(ctx, db.SQL(), q, func(rows *sql.Rows) error {
 		var state State
 		var n int
-		if err := rows.Scan(&state, &n); err != nil {
-			return nil, fmt.Errorf("counting effects: %w", err)
-		}
+		err := rows.Scan(&state, &n)
 		counts[state] = n
-	}
-	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("counting effects: %w", database.Available(err))
-	}
-	return counts, nil
+		return err
+	})
 }
 
 func read(ctx context.Context, db *database.DB, query string, args ...any) ([]Effect, error) {
-	rows, err := db.SQL().QueryContext(ctx, query, args...)
-	if err != nil {
-		return nil, fmt.Errorf("reading effects: %w", database.Available(err))
-	}
-	defer rows.Close()
-	var list []Effect
-	for rows.Next() {
-		var e Effect
+	q := database.Query{What: "reading effects", SQL: query, Args: args}
+	return database.List(ctx, db.SQL(), q, func(rows *sql.Rows, e *Effect) error {
 		var next, created, changed int64
-		if err := rows.Scan(&e.ID, &e.Name, &e.Key, &e.Args, &e.Cause, &e.State, &e.Attempts, &next, &e.Error,
-			&created, &changed); err != nil {
-			return nil, fmt.Errorf("reading effects: %w", err)
-		}
-		e.NextAt, e.CreatedAt, e.ChangedAt = fromMicros(next), fromMicros(created), fromMicros(changed)
-		list = append(list, e)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("reading effects: %w", database.Available(err))
-	}
-	return list, nil
+		err := rows.Scan(&e.ID, &e.Name, &e.Key, &e.Args, &e.Cause, &e.State, &e.Attempts, &next, &e.Error, &created, &changed)
+		e.NextAt, e.CreatedAt, e.ChangedAt = record.Time(next), record.Time(created), record.Time(changed)
+		return err
+	})
 }
 
 // Intend marks an effect as about to be called and counts the attempt.
@@ -151,7 +130,7 @@ func Failed(ctx context.Context, tx *sql.Tx, ownership int32, e Effect) error {
 	if e.State != Pending && e.State != Unknown {
 		return fmt.Errorf("noting a failed effect: state %q", e.State)
 	}
-	return set(ctx, tx, ownership, e.ID, `next_at = $4, error = $5, state = $6`, micros(e.NextAt), e.Error, string(e.State))
+	return set(ctx, tx, ownership, e.ID, `next_at = $4, error = $5, state = $6`, record.Micros(e.NextAt), e.Error, string(e.State))
 }
 
 func set(ctx context.Context, tx *sql.Tx, ownership int32, id int64, set string, args ...any) error {
@@ -201,33 +180,10 @@ func Decide(ctx context.Context, tx *sql.Tx, ownership int32, id int64, state St
 // Prune forgets at most limit effects of a group that were done or given up before a
 // time, and answers how many. What a person has to decide stays.
 func Prune(ctx context.Context, db *database.DB, group string, before time.Time, limit int) (int, error) {
-	var n int64
-	err := db.Write(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		res, err := tx.ExecContext(ctx, `DELETE FROM spine_effects WHERE id IN (SELECT id FROM spine_effects
+	return db.Delete(ctx, database.Query{
+		What: "pruning the effects of " + group,
+		SQL: `DELETE FROM spine_effects WHERE id IN (SELECT id FROM spine_effects
 			WHERE group_name = $1 AND state IN ('done', 'dropped') AND changed_at < $2 ORDER BY changed_at LIMIT $3)`,
-			group, micros(before), limit)
-		if err != nil {
-			return err
-		}
-		n, err = res.RowsAffected()
-		return err
+		Args: []any{group, record.Micros(before), limit},
 	})
-	if err != nil {
-		return 0, fmt.Errorf("pruning the effects of %s: %w", group, err)
-	}
-	return int(n), nil
-}
-
-func micros(t time.Time) int64 {
-	if t.IsZero() {
-		return 0
-	}
-	return t.UnixMicro()
-}
-
-func fromMicros(n int64) time.Time {
-	if n == 0 {
-		return time.Time{}
-	}
-	return time.UnixMicro(n).UTC()
 }

@@ -62,31 +62,20 @@ func Add(ctx context.Context, tx *sql.Tx, ownership int32, rows []Row) error {
 
 // List reads the lowest rows of a partition.
 func List(ctx context.Context, db *database.DB, ownership int32, limit int) ([]Row, error) {
-	rows, err := db.SQL().QueryContext(ctx, `SELECT id, kind, topic, kafka_partition, record_time, record_key,
-		headers, record_value FROM spine_outgoing WHERE ownership = $1 ORDER BY id LIMIT $2`, ownership, limit)
-	if err != nil {
-		return nil, fmt.Errorf("reading outgoing rows: %w", database.Available(err))
-	}
-	defer rows.Close()
-	var list []Row
-	for rows.Next() {
-		var out Row
+	q := database.Query{What: "reading outgoing rows", SQL: `SELECT id, kind, topic, kafka_partition, record_time, record_key,
+		headers, record_value FROM spine_outgoing WHERE ownership = $1 ORDER BY id LIMIT $2`, Args: []any{ownership, limit}}
+	return database.List(ctx, db.SQL(), q, func(rows *sql.Rows, out *Row) error {
 		var at int64
 		var headers []byte
-		if err := rows.Scan(&out.ID, &out.Kind, &out.Topic, &out.Partition, &at, record.Column{Bytes: &out.Key}, &headers,
-			record.Column{Bytes: &out.Value}); err != nil {
-			return nil, fmt.Errorf("reading outgoing rows: %w", err)
-		}
-		if out.Headers, err = record.DecodeHeaders(headers); err != nil {
-			return nil, err
+		err := rows.Scan(&out.ID, &out.Kind, &out.Topic, &out.Partition, &at, record.Column{Bytes: &out.Key}, &headers,
+			record.Column{Bytes: &out.Value})
+		if err != nil {
+			return err
 		}
 		out.Timestamp = time.UnixMicro(at).UTC()
-		list = append(list, out)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("reading outgoing rows: %w", database.Available(err))
-	}
-	return list, nil
+		out.Headers, err = record.DecodeHeaders(headers)
+		return err
+	})
 }
 
 // Remove removes rows that Kafka has acknowledged.

@@ -36,21 +36,15 @@ func tables(ctx context.Context, db *database.DB) (names []string, owned map[str
 			ON t.table_schema = c.table_schema AND t.table_name = c.table_name AND t.table_type = 'BASE TABLE'
 			WHERE c.table_schema = current_schema() AND c.table_name LIKE 'spine\_%'`
 	}
-	rows, err := db.SQL().QueryContext(ctx, query)
-	if err != nil {
-		return nil, nil, fmt.Errorf("listing the tables: %w", database.Available(err))
-	}
-	defer rows.Close()
 	columns := map[string][]string{}
-	for rows.Next() {
+	err = database.Each(ctx, db.SQL(), database.Query{What: "listing the tables", SQL: query}, func(rows *sql.Rows) error {
 		var table, column string
-		if err := rows.Scan(&table, &column); err != nil {
-			return nil, nil, fmt.Errorf("listing the tables: %w", err)
-		}
+		err := rows.Scan(&table, &column)
 		columns[table] = append(columns[table], column)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, nil, fmt.Errorf("listing the tables: %w", database.Available(err))
+		return err
+	})
+	if err != nil {
+		return nil, nil, err
 	}
 	owned = map[string]string{}
 	for table, all := range columns {

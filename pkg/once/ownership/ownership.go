@@ -57,23 +57,9 @@ func Fence(ctx context.Context, db *database.DB, group string) (int, error) {
 	return len(ids), nil
 }
 
-func list(ctx context.Context, db *database.DB, group string) (ids []int32, err error) {
-	rows, err := db.SQL().QueryContext(ctx, `SELECT id FROM spine_ownership WHERE $1 = '' OR group_name = $1 ORDER BY id`, group)
-	if err != nil {
-		return nil, fmt.Errorf("listing the ownerships: %w", database.Available(err))
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var id int32
-		if err := rows.Scan(&id); err != nil {
-			return nil, fmt.Errorf("listing the ownerships: %w", err)
-		}
-		ids = append(ids, id)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("listing the ownerships: %w", database.Available(err))
-	}
-	return ids, nil
+func list(ctx context.Context, db *database.DB, group string) ([]int32, error) {
+	q := database.Query{What: "listing the ownerships", SQL: `SELECT id FROM spine_ownership WHERE $1 = '' OR group_name = $1 ORDER BY id`, Args: []any{group}}
+	return database.List(ctx, db.SQL(), q, database.Value[int32])
 }
 
 // Reset is one partition set to another offset by a person.
@@ -118,26 +104,14 @@ func Set(ctx context.Context, db *database.DB, group string, r Reset) (from int6
 
 // Resets lists what people have set, the oldest first.
 func Resets(ctx context.Context, db *database.DB, group string) ([]Reset, error) {
-	rows, err := db.SQL().QueryContext(ctx, `SELECT topic, kafka_partition, from_offset, to_offset, reset_at, reset_by
-		FROM spine_resets WHERE group_name = $1 ORDER BY id`, group)
-	if err != nil {
-		return nil, fmt.Errorf("reading the resets: %w", database.Available(err))
-	}
-	defer rows.Close()
-	var all []Reset
-	for rows.Next() {
-		var r Reset
+	q := database.Query{What: "reading the resets", SQL: `SELECT topic, kafka_partition, from_offset, to_offset, reset_at, reset_by
+		FROM spine_resets WHERE group_name = $1 ORDER BY id`, Args: []any{group}}
+	return database.List(ctx, db.SQL(), q, func(rows *sql.Rows, r *Reset) error {
 		var at int64
-		if err := rows.Scan(&r.Topic, &r.Partition, &r.From, &r.To, &at, &r.By); err != nil {
-			return nil, fmt.Errorf("reading the resets: %w", err)
-		}
+		err := rows.Scan(&r.Topic, &r.Partition, &r.From, &r.To, &at, &r.By)
 		r.At = time.UnixMicro(at).UTC()
-		all = append(all, r)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("reading the resets: %w", database.Available(err))
-	}
-	return all, nil
+		return err
+	})
 }
 
 // Known counts the offsets of [from, to) of a partition that the group has handled, or

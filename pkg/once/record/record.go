@@ -103,3 +103,20 @@ func chunk(b []byte, base uint64) (data, rest []byte, ok bool) {
 	}
 	return append([]byte{}, b[:n]...), b[n:], true
 }
+
+// Micros is how a time stands in a column, 0 = no time.
+func Micros(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMicro()
+}
+
+// Time is the way back, but for a record's own time, which may be 1970 and is kept as
+// time.UnixMicro has it.
+func Time(micros int64) time.Time {
+	if micros == 0 {
+		return time.Time{}
+	}
+	return time.UnixMicro(micros).UTC()
+}

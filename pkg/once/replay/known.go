@@ -2,8 +2,7 @@ package replay
 
 import (
 	"context"
-	"fmt"
-	"strings"
+	"database/sql"
 
 	"github.com/eventspine/spine/pkg/once/database"
 )
@@ -32,10 +31,16 @@ func Look(ctx context.Context, db *database.DB, group string, ids []string, at P
 		for _, id := range rest[:n] {
 			args = append(args, id)
 		}
-		err := each(ctx, db, `SELECT event_id, '' FROM spine_inbox WHERE group_name = $1 AND event_id IN (`+numbers(2, n)+`)`, args,
-			func(id, _ string) { k.Handled[id] = struct{}{} })
+		q := database.Query{What: "looking into the inbox", SQL: `SELECT event_id FROM spine_inbox
+			WHERE group_name = $1 AND event_id IN (` + database.Placeholders(2, n) + `)`, Args: args}
+		err := database.Each(ctx, db.SQL(), q, func(rows *sql.Rows) error {
+			var id string
+			err := rows.Scan(&id)
+			k.Handled[id] = struct{}{}
+			return err
+		})
 		if err != nil {
-			return Known{}, fmt.Errorf("looking into the inbox: %w", err)
+			return Known{}, err
 		}
 		rest = rest[n:]
 	}
@@ -45,41 +50,19 @@ func Look(ctx context.Context, db *database.DB, group string, ids []string, at P
 		for _, o := range rest[:n] {
 			args = append(args, o)
 		}
-		err := each(ctx, db, `SELECT kafka_offset, state FROM spine_waiting WHERE ownership = $1 AND kafka_offset IN (`+numbers(2, n)+`)`, args,
-			func(offset int64, state string) { k.Standing[offset] = state })
+		q := database.Query{What: "looking for waiting rows", SQL: `SELECT kafka_offset, state FROM spine_waiting
+			WHERE ownership = $1 AND kafka_offset IN (` + database.Placeholders(2, n) + `)`, Args: args}
+		err := database.Each(ctx, db.SQL(), q, func(rows *sql.Rows) error {
+			var offset int64
+			var state string
+			err := rows.Scan(&offset, &state)
+			k.Standing[offset] = state
+			return err
+		})
 		if err != nil {
-			return Known{}, fmt.Errorf("looking for waiting rows: %w", err)
+			return Known{}, err
 		}
 		rest = rest[n:]
 	}
 	return k, nil
-}
-
-func each[A, B any](ctx context.Context, db *database.DB, query string, args []any, fn func(A, B)) error {
-	rows, err := db.SQL().QueryContext(ctx, query, args...)
-	if err != nil {
-		return database.Available(err)
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var a A
-		var b B
-		if err := rows.Scan(&a, &b); err != nil {
-			return err
-		}
-		fn(a, b)
-	}
-	return database.Available(rows.Err())
-}
-
-// numbers is "$from,…" for n parameters.
-func numbers(from, n int) string {
-	var b strings.Builder
-	for i := range n {
-		if i > 0 {
-			b.WriteByte(',')
-		}
-		fmt.Fprintf(&b, "$%d", from+i)
-	}
-	return b.String()
 }

@@ -2,7 +2,7 @@ package replay
 
 import (
 	"context"
-	"fmt"
+	"database/sql"
 
 	"github.com/eventspine/spine/pkg/once/database"
 )
@@ -18,22 +18,9 @@ type Owned struct {
 
 // Ownerships lists the partitions of a group.
 func Ownerships(ctx context.Context, db *database.DB, group string) ([]Owned, error) {
-	rows, err := db.SQL().QueryContext(ctx, `SELECT topic, kafka_partition, id, start_offset, next_offset FROM spine_ownership
-		WHERE group_name = $1 ORDER BY topic, kafka_partition`, group)
-	if err != nil {
-		return nil, fmt.Errorf("reading ownerships: %w", database.Available(err))
-	}
-	defer rows.Close()
-	var list []Owned
-	for rows.Next() {
-		var o Owned
-		if err := rows.Scan(&o.Topic, &o.Partition, &o.Ownership, &o.Start, &o.Next); err != nil {
-			return nil, fmt.Errorf("reading ownerships: %w", err)
-		}
-		list = append(list, o)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("reading ownerships: %w", database.Available(err))
-	}
-	return list, nil
+	q := database.Query{What: "reading ownerships", SQL: `SELECT topic, kafka_partition, id, start_offset, next_offset FROM spine_ownership
+		WHERE group_name = $1 ORDER BY topic, kafka_partition`, Args: []any{group}}
+	return database.List(ctx, db.SQL(), q, func(rows *sql.Rows, o *Owned) error {
+		return rows.Scan(&o.Topic, &o.Partition, &o.Ownership, &o.Start, &o.Next)
+	})
 }

@@ -136,19 +136,7 @@ type note struct {
 }
 
 func notes(ctx context.Context, tx *sql.Tx, ownership int32, id int64, limit int) ([]note, error) {
-	rows, err := tx.QueryContext(ctx, `SELECT id, note FROM spine_replay_records WHERE replay = $1 AND ownership = $2
-		ORDER BY id LIMIT $3`, id, ownership, limit)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var list []note
-	for rows.Next() {
-		var n note
-		if err := rows.Scan(&n.record, &n.text); err != nil {
-			return nil, err
-		}
-		list = append(list, n)
-	}
-	return list, rows.Err()
+	q := database.Query{What: "reading its records", SQL: `SELECT id, note FROM spine_replay_records WHERE replay = $1 AND ownership = $2
+		ORDER BY id LIMIT $3`, Args: []any{id, ownership, limit}}
+	return database.List(ctx, tx, q, func(rows *sql.Rows, n *note) error { return rows.Scan(&n.record, &n.text) })
 }

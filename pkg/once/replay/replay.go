@@ -174,21 +174,14 @@ func Next(ctx context.Context, db *database.DB, ownership int32) (Part, bool, er
 }
 
 func query(ctx context.Context, db *database.DB, text string, args ...any) ([]Part, error) {
-	rows, err := db.SQL().QueryContext(ctx, text, args...)
-	if err != nil {
-		return nil, fmt.Errorf("reading replays: %w", database.Available(err))
-	}
-	defer rows.Close()
-	var list []Part
-	for rows.Next() {
-		var p Part
+	return database.List(ctx, db.SQL(), database.Query{What: "reading replays", SQL: text, Args: args}, func(rows *sql.Rows, p *Part) error {
 		var facts string
 		var asked, updated, done int64
 		c := &p.Counts
 		if err := rows.Scan(&p.ID, &p.Kind, &facts, &p.Backfill, &p.Effects, &p.Rate, &asked, &p.Topic, &p.Partition,
 			&p.From, &p.Until, &p.Cursor, &c.Handled, &c.Duplicate, &c.Standing, &c.Backfill, &c.Other, &c.Failed,
 			&p.Reason, &p.Result, &updated, &done); err != nil {
-			return nil, fmt.Errorf("reading replays: %w", err)
+			return err
 		}
 		if facts != "" {
 			p.Facts = strings.Split(facts, ",")
@@ -197,12 +190,8 @@ func query(ctx context.Context, db *database.DB, text string, args ...any) ([]Pa
 		if done != 0 {
 			p.DoneAt = time.UnixMicro(done).UTC()
 		}
-		list = append(list, p)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("reading replays: %w", database.Available(err))
-	}
-	return list, nil
+		return nil
+	})
 }
 
 // Drop gives up what is open of a replay, and answers how many partitions that are.

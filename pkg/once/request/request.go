@@ -127,38 +127,23 @@ func ask(ctx context.Context, tx *sql.Tx, group string, r Request) (id int64, er
 	return id, err
 }
 
-const columns = `SELECT id, kind, target, row_id, asked_at, done_at, result FROM spine_requests `
-
 // List lists a group's requests above an id, by id. Those that are done stay for a
 // week.
 func List(ctx context.Context, db *database.DB, group string, after int64) ([]Request, error) {
-	rows, err := db.SQL().QueryContext(ctx, columns+`WHERE group_name = $1 AND id > $2 ORDER BY id`, group, after)
-	if err != nil {
-		return nil, fmt.Errorf("reading requests: %w", database.Available(err))
-	}
-	list, err := scan(rows)
-	if err != nil {
-		return nil, fmt.Errorf("reading requests: %w", database.Available(err))
-	}
-	return list, nil
+	return list(ctx, db.SQL(), `WHERE group_name = $1 AND id > $2 ORDER BY id`, group, after)
 }
 
-func scan(rows *sql.Rows) ([]Request, error) {
-	defer rows.Close()
-	var list []Request
-	for rows.Next() {
-		var r Request
+func list(ctx context.Context, from database.Reader, which string, args ...any) ([]Request, error) {
+	q := database.Query{What: "reading requests", SQL: `SELECT id, kind, target, row_id, asked_at, done_at, result FROM spine_requests ` + which, Args: args}
+	return database.List(ctx, from, q, func(rows *sql.Rows, r *Request) error {
 		var asked, done int64
-		if err := rows.Scan(&r.ID, &r.Kind, &r.Target, &r.RowID, &asked, &done, &r.Result); err != nil {
-			return nil, err
-		}
+		err := rows.Scan(&r.ID, &r.Kind, &r.Target, &r.RowID, &asked, &done, &r.Result)
 		r.AskedAt = time.UnixMicro(asked).UTC()
 		if done != 0 {
 			r.DoneAt = time.UnixMicro(done).UTC()
 		}
-		list = append(list, r)
-	}
-	return list, rows.Err()
+		return err
+	})
 }
 
 // decide carries out a request about an effect.
@@ -192,17 +177,13 @@ func Waits(ctx context.Context, db *database.DB, ownership int32) (bool, error) 
 // order in which they were asked, in a transaction of the owner. It answers what was
 // carried out; what act leaves open stays.
 func Serve(ctx context.Context, tx *sql.Tx, ownership int32, act func(context.Context, Request) (Result, error)) ([]Request, error) {
-	rows, err := tx.QueryContext(ctx, columns+`WHERE ownership = $1 AND done_at = 0 ORDER BY id LIMIT $2`, ownership, batch)
+	open, err := list(ctx, tx, `WHERE ownership = $1 AND done_at = 0 ORDER BY id LIMIT $2`, ownership, batch)
 	if err != nil {
-		return nil, fmt.Errorf("reading requests: %w", err)
-	}
-	list, err := scan(rows)
-	if err != nil {
-		return nil, fmt.Errorf("reading requests: %w", err)
+		return nil, err
 	}
 	now := time.Now().UTC()
 	var served []Request
-	for _, r := range list {
+	for _, r := range open {
 		if r.Target == Effect {
 			r.Result, err = decide(ctx, tx, ownership, r)
 		} else {

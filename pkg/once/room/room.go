@@ -31,25 +31,10 @@ type Death struct{ Class, Reason string }
 // Deaths lists why the records of a group died that were dead before a time, each
 // reason once, at most limit.
 func Deaths(ctx context.Context, db *database.DB, group string, before time.Time, limit int) ([]Death, error) {
-	rows, err := db.SQL().QueryContext(ctx, `SELECT DISTINCT w.class, w.reason FROM spine_waiting w
+	q := database.Query{What: "reading why records are dead", SQL: `SELECT DISTINCT w.class, w.reason FROM spine_waiting w
 		JOIN spine_ownership o ON o.id = w.ownership
-		WHERE o.group_name = $1 AND w.state = 'dead' AND w.last_failed < $2 LIMIT $3`, group, before.UnixMicro(), limit)
-	if err != nil {
-		return nil, fmt.Errorf("reading why records are dead: %w", database.Available(err))
-	}
-	defer rows.Close()
-	var list []Death
-	for rows.Next() {
-		var d Death
-		if err := rows.Scan(&d.Class, &d.Reason); err != nil {
-			return nil, fmt.Errorf("reading why records are dead: %w", err)
-		}
-		list = append(list, d)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("reading why records are dead: %w", database.Available(err))
-	}
-	return list, nil
+		WHERE o.group_name = $1 AND w.state = 'dead' AND w.last_failed < $2 LIMIT $3`, Args: []any{group, before.UnixMicro(), limit}}
+	return database.List(ctx, db.SQL(), q, func(rows *sql.Rows, d *Death) error { return rows.Scan(&d.Class, &d.Reason) })
 }
 
 // Mark notes that a row of spine_waiting is given up, in the transaction of the owner
@@ -66,41 +51,18 @@ func Mark(ctx context.Context, tx *sql.Tx, rowID int64) error {
 
 // Dropped lists the ids of the events that a person gave up for a group.
 func Dropped(ctx context.Context, db *database.DB, group string) ([]string, error) {
-	rows, err := db.SQL().QueryContext(ctx, `SELECT event_id FROM spine_dropped WHERE group_name = $1`, group)
-	if err != nil {
-		return nil, fmt.Errorf("reading what was given up: %w", database.Available(err))
-	}
-	defer rows.Close()
-	var ids []string
-	for rows.Next() {
-		var id string
-		if err := rows.Scan(&id); err != nil {
-			return nil, fmt.Errorf("reading what was given up: %w", err)
-		}
-		ids = append(ids, id)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("reading what was given up: %w", database.Available(err))
-	}
-	return ids, nil
+	q := database.Query{What: "reading what was given up", SQL: `SELECT event_id FROM spine_dropped WHERE group_name = $1`, Args: []any{group}}
+	return database.List(ctx, db.SQL(), q, database.Value[string])
 }
 
 // Prune forgets at most limit marks of a group from before a time, and answers how
 // many.
 func Prune(ctx context.Context, db *database.DB, group string, before time.Time, limit int) (int, error) {
-	var n int64
-	err := db.Write(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		res, err := tx.ExecContext(ctx, `DELETE FROM spine_dropped WHERE group_name = $1 AND (ownership, kafka_offset) IN
+	return db.Delete(ctx, database.Query{
+		What: "pruning what " + group + " gave up",
+		SQL: `DELETE FROM spine_dropped WHERE group_name = $1 AND (ownership, kafka_offset) IN
 			(SELECT ownership, kafka_offset FROM spine_dropped WHERE group_name = $1 AND dropped_at < $2
-			ORDER BY dropped_at LIMIT $3)`, group, before.UnixMicro(), limit)
-		if err != nil {
-			return err
-		}
-		n, err = res.RowsAffected()
-		return err
+			ORDER BY dropped_at LIMIT $3)`,
+		Args: []any{group, before.UnixMicro(), limit},
 	})
-	if err != nil {
-		return 0, fmt.Errorf("pruning what %s gave up: %w", group, err)
-	}
-	return int(n), nil
 }

@@ -135,26 +135,15 @@ func across(ctx context.Context, from, into *database.DB, snapshot bool, fn func
 }
 
 // own gives the group the ownerships that only the other store has, and answers all.
-func (c copying) own(ctx context.Context) (ids []int32, err error) {
+func (c copying) own(ctx context.Context) ([]int32, error) {
 	if _, err := c.ExecContext(ctx, `INSERT INTO `+c.into+`spine_ownership
 		(group_name, topic, kafka_partition, epoch, start_offset, next_offset, updated_at)
 		SELECT group_name, topic, kafka_partition, epoch, start_offset, next_offset, updated_at
 		FROM `+c.from+`spine_ownership WHERE group_name = $1 ORDER BY id ON CONFLICT DO NOTHING`, c.group); err != nil {
 		return nil, err
 	}
-	rows, err := c.QueryContext(ctx, `SELECT id FROM `+c.into+`spine_ownership WHERE group_name = $1 ORDER BY id`, c.group)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var id int32
-		if err := rows.Scan(&id); err != nil {
-			return nil, err
-		}
-		ids = append(ids, id)
-	}
-	return ids, rows.Err()
+	q := database.Query{What: "listing the ownerships", SQL: `SELECT id FROM ` + c.into + `spine_ownership WHERE group_name = $1 ORDER BY id`, Args: []any{c.group}}
+	return database.List(ctx, c, q, database.Value[int32])
 }
 
 // contents replaces what stands in the tables of the group. PostgreSQL looks at
@@ -201,27 +190,17 @@ func (c copying) sequences(ctx context.Context) error {
 	if c.db.Dialect() == database.SQLite {
 		return nil
 	}
-	rows, err := c.QueryContext(ctx, `SELECT c.relname FROM pg_class c
+	q := database.Query{What: "listing the sequences", SQL: `SELECT c.relname FROM pg_class c
 		LEFT JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype IN ('a', 'i') AND d.refclassid = 'pg_class'::regclass
 		LEFT JOIN pg_class t ON t.oid = d.refobjid
 		WHERE c.relkind = 'S' AND c.relnamespace = $1::regnamespace AND COALESCE(t.relname, '') NOT LIKE 'spine\_%'
-			AND COALESCE(t.relname, '') NOT LIKE '%\_goose'`, strings.TrimSuffix(c.from, "."))
+			AND COALESCE(t.relname, '') NOT LIKE '%\_goose'`, Args: []any{strings.TrimSuffix(c.from, ".")}}
+	names, err := database.List(ctx, c, q, database.Value[string])
 	if err != nil {
 		return err
 	}
-	defer rows.Close()
-	var names []string
-	for rows.Next() {
-		var name string
-		if err := rows.Scan(&name); err != nil {
-			return err
-		}
-		names = append(names, database.Quote(name))
-	}
-	if err := rows.Err(); err != nil {
-		return err
-	}
 	for _, name := range names { // never back: a sequence doesn't obey the transaction
+		name = database.Quote(name)
 		if _, err := c.ExecContext(ctx, `SELECT setval('`+strings.ReplaceAll(c.into+name, "'", "''")+`', f.last_value, f.is_called)
 			FROM `+c.from+name+` f, `+c.into+name+` i WHERE f.last_value > i.last_value OR f.last_value = i.last_value AND f.is_called`); err != nil {
 			return err

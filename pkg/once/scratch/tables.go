@@ -2,6 +2,7 @@ package scratch
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"slices"
 	"strings"
@@ -54,18 +55,13 @@ func (s *Store) list(ctx context.Context) ([]Table, error) {
 			LEFT JOIN pg_constraint k ON k.conrelid = c.oid AND k.contype = 'p'
 			WHERE n.nspname = current_schema() AND c.relkind IN ('r', 'p') AND NOT c.relispartition ORDER BY c.relname, a.attnum`
 	}
-	rows, err := s.SQL().QueryContext(ctx, query)
-	if err != nil {
-		return nil, fmt.Errorf("listing the tables: %w", database.Available(err))
-	}
-	defer rows.Close()
 	var all []Table
 	var places []int // in the key, of the columns of the last table
-	for rows.Next() {
+	err := database.Each(ctx, s.SQL(), database.Query{What: "listing the tables", SQL: query}, func(rows *sql.Rows) error {
 		var table, column string
 		var place int
 		if err := rows.Scan(&table, &column, &place); err != nil {
-			return nil, fmt.Errorf("listing the tables: %w", err)
+			return err
 		}
 		if len(all) == 0 || all[len(all)-1].Name != table {
 			all, places = append(all, Table{Name: table}), nil
@@ -76,11 +72,9 @@ func (s *Store) list(ctx context.Context) ([]Table, error) {
 			i, _ := slices.BinarySearch(places, place)
 			places, t.Key = slices.Insert(places, i, place), slices.Insert(t.Key, i, column)
 		}
-	}
-	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("listing the tables: %w", database.Available(err))
-	}
-	return all, nil
+		return nil
+	})
+	return all, err
 }
 
 // columns writes names for a statement, each behind a prefix.
