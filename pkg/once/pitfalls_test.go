@@ -156,3 +156,30 @@ func TestTakeover_manyWaitingRows(t *testing.T) {
 		t.Errorf("one look and one event beside them took %v", took)
 	}
 }
+
+// Pitfall: a commit whose answer is lost is taken for undone, and the same session goes
+// on with a memory that doesn't know what stands.
+func TestOutcomeUnknown_endsTheOwner(t *testing.T) {
+	t.Parallel()
+	db := oncetest.Open(t, databasetest.SQLiteURL(t))
+	o := own(t, db)
+	if err := o.LoseAnswer(t.Context(), `UPDATE spine_ownership SET next_offset = 3`); !errors.Is(err, once.ErrOutcomeUnknown) {
+		t.Fatalf("got %v, want ErrOutcomeUnknown", err)
+	}
+	for what, err := range map[string]error{
+		"Advance": o.Advance(t.Context(), 5),
+		"Spill":   o.Spill(t.Context(), once.Row{State: once.Wait, EventID: "e", Record: item(7).Record}, nil, nil),
+		"Check":   o.Check(t.Context()),
+		"DoAll": o.DoAll(t.Context(), []once.Item{item(8), item(9)}, func(context.Context, int, once.Tx) error {
+			t.Error("a handler is called")
+			return nil
+		})[0].Err,
+	} {
+		if !errors.Is(err, once.ErrOutcomeUnknown) {
+			t.Errorf("%s: %v, want ErrOutcomeUnknown: the session is over", what, err)
+		}
+	}
+	if next := own(t, db).NextOffset(); next != 3 {
+		t.Errorf("the next session starts at %d, want 3: what was committed stands", next)
+	}
+}

@@ -150,8 +150,7 @@ func bumpBounded(k *kit) {
 }
 
 func epochsRandom(k *kit) {
-	seen, ascending := map[int64]bool{}, 0
-	last := int64(0)
+	seen := map[int64]bool{}
 	for range 40 {
 		k.own(0)
 		var epoch int64
@@ -159,19 +158,22 @@ func epochsRandom(k *kit) {
 		if seen[epoch] {
 			k.Errorf("epoch %d came back", epoch)
 		}
-		if epoch > last {
-			ascending++
-		}
-		seen[epoch], last = true, epoch
+		seen[epoch] = true
 	}
-	if ascending == 40 || len(seen) != 40 {
-		k.Errorf("%d of 40 epochs are larger than the one before", ascending)
+	restore := k.backup()
+	old := k.own(0)
+	restore()
+	k.own(0) // a count would go on from the backup, and come to the old owner's
+	if err := old.Advance(k.ctx(), 1); !errors.Is(err, once.ErrFenced) {
+		k.Errorf("an owner from before the restore: %v, want ErrFenced", err)
 	}
 }
 
 // restored: backup, progress of a living owner, restore, fresh epochs.
 func restored(k *kit) {
 	a, note := k.own(0), k.notes()
+	kept, err := k.store.Own(k.ctx(), topic, 1, 0) // which nobody takes from it
+	k.ok(err)
 	restore := k.backup()
 	k.do(a, live("k", 0), note(0), once.Handled)
 	out, err := a.Outgoing(k.ctx(), 10)
@@ -179,10 +181,11 @@ func restored(k *kit) {
 	k.ok(a.Advance(k.ctx(), 1))
 
 	restore()
-	n, err := k.db.Fence(k.ctx())
-	k.ok(err)
-	if n != 1 {
-		k.Errorf("fenced %d ownerships, want 1", n)
+	if n, err := k.db.Fence(k.ctx()); n != 2 || err != nil {
+		k.Errorf("fenced %d ownerships, %v; want 2", n, err)
+	}
+	if err := kept.Advance(k.ctx(), 1); !errors.Is(err, once.ErrFenced) {
+		k.Errorf("an owner that still lives: %v, want ErrFenced", err)
 	}
 	b := k.own(0)
 	if b.NextOffset() != 0 {
