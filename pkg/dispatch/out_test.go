@@ -133,7 +133,7 @@ func TestPublish_refuses(t *testing.T) {
 	}
 }
 
-// Left-overs of a former owner go out before anything new, in order, once.
+// Left-overs of a former owner go out before anything new of their key, in order, once.
 func TestRelay_leftovers(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 1)
@@ -141,11 +141,13 @@ func TestRelay_leftovers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.send("k:old")
-	item := once.Item{Mode: once.Live, EventID: "left-over", Record: once.Record{Topic: w.in, Key: []byte("k")}}
+	const old, fresh = 1200, 50 // left-overs: more than one batch
+	input := w.record("k", "old")
+	w.publish(input)
+	item := once.Item{Mode: once.Live, EventID: "left-over", Record: once.Record{Topic: w.in, Key: input.Key}}
 	_, err = owner.Do(t.Context(), item, func(ctx context.Context, tx once.Tx) error {
-		for i := range 1200 { // more than one batch
-			rec := once.Record{Topic: w.out, Partition: -1, Key: []byte("k"), Value: fmt.Append(nil, i)}
+		for i := range old {
+			rec := once.Record{Topic: w.out, Partition: -1, Key: input.Key, Value: fmt.Append(nil, i)}
 			if err := tx.Send(ctx, once.Outgoing{Kind: once.OutFact, Record: rec}); err != nil {
 				return err
 			}
@@ -158,25 +160,20 @@ func TestRelay_leftovers(t *testing.T) {
 	if err := owner.Advance(t.Context(), 1); err != nil {
 		t.Fatal(err)
 	}
+	w.send(words("k", 0, fresh, "p")...)
 	w.run()
-	w.send(words("k", 0, 50, "p")...)
-	w.until("all are out", func() bool { return len(w.read(w.out)) >= 1250 })
-	next := 0
-	for _, rec := range w.read(w.out) {
-		if string(rec.Key) != "k" { // new ones have another key
-			continue
-		}
-		if string(rec.Value) != fmt.Sprint(next) {
-			t.Fatalf("record %d is %q", next, rec.Value)
-		}
-		next++
+	w.until("the table is empty", func() bool { return len(w.ledger()) == fresh && w.counts().Outgoing == 0 })
+	out := w.read(w.out)
+	if len(out) != old+fresh {
+		t.Fatalf("%d records, want %d", len(out), old+fresh)
 	}
-	if next != 1200 {
-		t.Errorf("%d left-overs, want 1200", next)
-	}
-	w.until("the table is empty", func() bool { return w.counts().Outgoing == 0 })
-	if n := len(w.read(w.out)); n != 1250 {
-		t.Errorf("%d records, want 1250", n)
+	for i, rec := range out {
+		if string(rec.Key) != string(input.Key) {
+			t.Fatalf("record %d has the key %q, want %q: the keys of the test differ", i, rec.Key, input.Key)
+		}
+		if i < old && string(rec.Value) != fmt.Sprint(i) {
+			t.Fatalf("record %d is not the left-over of that number but %q", i, rec.Value)
+		}
 	}
 }
 

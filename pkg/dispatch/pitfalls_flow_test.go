@@ -270,14 +270,14 @@ func TestBounce(t *testing.T) {
 	checkFacts(w, sent)
 }
 
-// lagSeries are the partitions of which a reader sees a lag.
-func lagSeries(t *testing.T, reader *sdk.ManualReader) []string {
+// lags are the lags that a reader sees, by partition.
+func lags(t *testing.T, reader *sdk.ManualReader) map[string]int64 {
 	t.Helper()
 	var got metricdata.ResourceMetrics
 	if err := reader.Collect(t.Context(), &got); err != nil {
 		t.Fatal(err)
 	}
-	var all []string
+	all := map[string]int64{}
 	for _, scope := range got.ScopeMetrics {
 		for _, m := range scope.Metrics {
 			gauge, ok := m.Data.(metricdata.Gauge[int64])
@@ -286,11 +286,10 @@ func lagSeries(t *testing.T, reader *sdk.ManualReader) []string {
 			}
 			for _, p := range gauge.DataPoints {
 				partition, _ := p.Attributes.Value(attribute.Key("partition"))
-				all = append(all, partition.String())
+				all[partition.String()] = p.Value
 			}
 		}
 	}
-	slices.Sort(all)
 	return all
 }
 
@@ -300,13 +299,13 @@ func TestLag_ofOwnedOnly(t *testing.T) {
 	w := newWorld(t, 2)
 	reader := sdk.NewManualReader()
 	w.run(func(o *dispatch.Options) { o.Meter = sdk.NewMeterProvider(sdk.WithReader(reader)).Meter("test") })
-	if diff := cmp.Diff([]string{"0", "1"}, lagSeries(t, reader)); diff != "" {
+	if diff := cmp.Diff(map[string]int64{"0": 0, "1": 0}, lags(t, reader)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	b := w.start()
-	w.until("the series of the partition that went away is gone", func() bool { return len(lagSeries(t, reader)) == 1 })
+	w.until("the series of the partition that went away is gone", func() bool { return len(lags(t, reader)) == 1 })
 	b.stop()
-	w.until("it is back", func() bool { return len(lagSeries(t, reader)) == 2 })
+	w.until("it is back", func() bool { return len(lags(t, reader)) == 2 })
 }
 
 // Pitfall: a source whose clock is ahead makes a latency below zero.
@@ -353,5 +352,48 @@ func TestStop_storesWhereItStands(t *testing.T) {
 	r.stop()
 	if s, k := w.next(0); s != 5 || k != 5 {
 		t.Errorf("next_offset is %d, Kafka was told %d; want 5: what is drained is stored", s, k)
+	}
+}
+
+// Pitfall: what is queued when a partition is handed back counts as done.
+func TestDrain_leavesWhatIsQueued(t *testing.T) {
+	t.Parallel()
+	for name, words := range map[string][]string{
+		"behind the record at work": {"a:1", "a:2", "a:3"}, "in lanes that are ready": {"a:1", "b:2", "c:3"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, 1)
+			begun, free := make(chan struct{}), make(chan struct{})
+			w.script.set(func(_ context.Context, label string, attempt int) error {
+				if label == "1" && attempt == 1 {
+					close(begun)
+					<-free
+				}
+				return nil
+			})
+			reader := sdk.NewManualReader()
+			r := w.run(func(o *dispatch.Options) {
+				o.Concurrency, o.Batch = 1, 1
+				o.Meter = sdk.NewMeterProvider(sdk.WithReader(reader)).Meter("test")
+			})
+			w.send(words...)
+			<-begun
+			w.until("all are in memory", func() bool { return lags(t, reader)["0"] == 3 })
+			stopped := make(chan struct{})
+			go func() {
+				defer close(stopped)
+				r.stop()
+			}()
+			w.until("it is being handed back", func() bool { return len(lags(t, reader)) == 0 })
+			close(free)
+			<-stopped
+			done := int64(len(w.ledger()))
+			if s, k := w.next(0); s > done || k > done {
+				t.Fatalf("%d are handled, next_offset is %d, Kafka's %d", done, s, k)
+			}
+			w.run()
+			w.until("the rest is handled", func() bool { return len(w.ledger()) == 3 })
+		})
 	}
 }
