@@ -86,14 +86,14 @@ func plantedBugs() []planted {
 			{intake + "spool.go", "a.done <- errFull", "a.done <- nil"},
 		}, deafIntakes, `answered 2xx and is neither`},
 		{"no inbox", []edit{
-			{once + "inbox/inbox.go", "	return fresh, nil\n", "	for _, e := range entries {\n		fresh[e.EventID] = struct{}{}\n	}\n	return fresh, nil\n"},
+			{once + "inbox/inbox.go", "	return fresh, database.Each(", "	for _, e := range entries {\n		fresh[e.EventID] = struct{}{}\n	}\n	return fresh, database.Each("},
 			{once + "owner.go", "return off < t.next || t.row != \"\", nil", "return t.row != \"\", nil"},
 		}, kills, `stands more than once`},
 		// Marks in the inbox would hide most of it, and a zombie has to have something left to do.
 		{"no fence", []edit{
 			{once + "owner.go", "err == nil && epoch != t.o.epoch {", "err == nil && epoch == 0 {"},
 			{once + "owner.go", "err == nil && epoch != o.epoch {", "err == nil && epoch == 0 {"},
-			{once + "inbox/inbox.go", "	return fresh, nil\n", "	for _, e := range entries {\n		fresh[e.EventID] = struct{}{}\n	}\n	return fresh, nil\n"},
+			{once + "inbox/inbox.go", "	return fresh, database.Each(", "	for _, e := range entries {\n		fresh[e.EventID] = struct{}{}\n	}\n	return fresh, database.Each("},
 			{partition + "session.go", "func (s *Session) Lose() { s.End(errLost) }", "func (s *Session) Lose() {}"},
 			{"cmd/spine/testdata/flaky/main.go", "err := call(ctx, tx, e, fact)", "time.Sleep(700 * time.Millisecond)\n			err := call(ctx, tx, e, fact)"},
 		}, comas, `stands more than once|the probe has handled`},

@@ -29,7 +29,7 @@ func mistakes() []mistake {
 		relay   = "pkg/dispatch/leaving/relay.go"
 	)
 	return []mistake{
-		{"no mark in the inbox", inbox, "	return fresh, nil\n", "	for _, e := range entries {\n		fresh[e.EventID] = struct{}{}\n	}\n	return fresh, nil\n"},
+		{"no mark in the inbox", inbox, "	return fresh, database.Each(", "	for _, e := range entries {\n		fresh[e.EventID] = struct{}{}\n	}\n	return fresh, database.Each("},
 		{"the epoch is never compared", owner, "epoch != t.o.epoch", "false"},
 		{"next_offset is the highest that is done", tracker, "	t.open[i].done = true\n", "	t.open[i].done = true\n	for j := range t.open[:i] {\n		t.open[j].done = true\n	}\n"},
 		{"the memory of held keys begins empty", session, "held: owner.Held(),", "held: map[string]struct{}{},"},
