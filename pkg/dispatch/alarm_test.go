@@ -102,7 +102,7 @@ func TestAlarm_firstDeadLetter(t *testing.T) {
 func TestAlarm_overflow(t *testing.T) {
 	t.Parallel()
 	w, c := newWorld(t, 1), newChat(t)
-	w.script.set(badUntil(nil))
+	w.script.reject("bad")
 	alarms, _ := c.with(t, time.Hour)
 	w.run(alarms, func(o *dispatch.Options) { o.WaitingRoom = 100 })
 	w.send("a:bad", "b:bad", "c:bad")

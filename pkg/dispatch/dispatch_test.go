@@ -210,23 +210,12 @@ func TestOutcomes(t *testing.T) {
 func TestLater_acrossRestart(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 1)
-	free := make(chan struct{})
-	w.script.set(func(_ context.Context, label string, _ int) error {
-		select {
-		case <-free:
-			return nil
-		default:
-		}
-		if label == "w" {
-			return consumer.Later(time.Now().Add(20*time.Millisecond), "not yet")
-		}
-		return nil
-	})
+	mend := w.script.answer("w", func() error { return consumer.Later(time.Now().Add(20*time.Millisecond), "not yet") })
 	r := w.run()
 	w.send("k:w", "k:x", "k:y")
 	w.until("the key waits", func() bool { return len(w.rows()) == 3 })
 	r.stop()
-	close(free)
+	mend()
 	w.run()
 	w.until("the key drains", func() bool { return len(w.ledger()) == 3 })
 	if diff := cmp.Diff([]string{"w", "x", "y"}, w.labels("k")); diff != "" {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -119,46 +118,13 @@ func TestStoreOffsetStands(t *testing.T) {
 	w.until("what was forgotten is repeated", func() bool { return slices.Equal(w.labels("k"), []string{"a", "b", "c"}) })
 }
 
-// plug cuts a member off from its broker, and lets it back.
-type plug struct {
-	mu    sync.Mutex
-	cut   bool
-	conns []net.Conn
-}
-
-func (p *plug) dial(ctx context.Context, network, address string) (net.Conn, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.cut {
-		return nil, errors.New("unplugged")
-	}
-	var d net.Dialer
-	conn, err := d.DialContext(ctx, network, address)
-	if err == nil {
-		p.conns = append(p.conns, conn)
-	}
-	return conn, err
-}
-
-func (p *plug) set(cut bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.cut = cut
-	if cut {
-		for _, c := range p.conns {
-			_ = c.Close()
-		}
-		p.conns = nil
-	}
-}
-
 // A zombie: cut off from Kafka with work in its memory, it is not told that another
 // member has its partition. What it does later commits nothing and acknowledges
 // nothing.
 func TestZombie(t *testing.T) {
 	t.Parallel()
 	w := newLooseWorld(t, 1)
-	var p plug
+	var p cable
 	var zombie atomic.Int32
 	hold := make(chan struct{})
 	zombieScript := func(o *dispatch.Options) {

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -72,6 +73,23 @@ func (s *script) set(do func(ctx context.Context, label string, attempt int) err
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.do = do
+}
+
+// answer has the labels that begin so end with an error, until they are mended.
+func (s *script) answer(prefix string, with func() error) (mend func()) {
+	var mended atomic.Bool
+	s.set(func(_ context.Context, label string, _ int) error {
+		if strings.HasPrefix(label, prefix) && !mended.Load() {
+			return with()
+		}
+		return nil
+	})
+	return func() { mended.Store(true) }
+}
+
+// reject has the labels that begin so die, until they are mended.
+func (s *script) reject(prefix string) (mend func()) {
+	return s.answer(prefix, func() error { return consumer.Reject("no such thing") })
 }
 
 func (s *script) called() []string {
@@ -463,10 +481,22 @@ func (w *world) ask(kind request.Kind, row int64) {
 
 func (w *world) carriedOut(id int64) {
 	w.t.Helper()
-	w.until("the request is carried out", func() bool {
+	if became := w.answered(id); became != request.Done {
+		w.t.Fatalf("request %d is %s", id, became)
+	}
+}
+
+// answered waits until the owner has looked at a request, and says what became of it.
+func (w *world) answered(id int64) (became request.Result) {
+	w.t.Helper()
+	w.until("the request is answered", func() bool {
 		list, err := request.List(w.t.Context(), w.db.DB, w.group, id-1)
-		return err == nil && len(list) > 0 && list[0].Result == request.Done
+		if err == nil && len(list) > 0 {
+			became = list[0].Result
+		}
+		return became != request.Open
 	})
+	return became
 }
 
 func (w *world) counts() once.Counts {

@@ -19,18 +19,7 @@ func atLeastOnce(o *dispatch.Options) { o.AtLeastOnce = true }
 func TestAtLeastOnce(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 1)
-	mended := make(chan struct{})
-	w.script.set(func(_ context.Context, label string, _ int) error {
-		select {
-		case <-mended:
-			return nil
-		default:
-		}
-		if label == "bad" {
-			return consumer.Reject("not this one")
-		}
-		return nil
-	})
+	mend := w.script.reject("bad")
 	w.run(atLeastOnce)
 	w.send("k:p1", "k:p2", "l:bad", "l:p3")
 	w.until("the dead head holds its key", func() bool {
@@ -46,7 +35,7 @@ func TestAtLeastOnce(t *testing.T) {
 		return s == 4 && slices.Equal(w.labels("k"), []string{"p1", "p2", "p1", "p2"})
 	})
 	w.same("standing", []string{"bad dead", "p3 wait"}, w.standing())
-	close(mended)
+	mend()
 	w.redrive()
 	w.until("the key drains in order", func() bool { return slices.Equal(w.labels("l"), []string{"bad", "p3"}) && len(w.rows()) == 0 })
 	w.same("a replay handles all", replay.Counts{Handled: 4}, w.replayed(w.replay(replay.Request{}, 4)))

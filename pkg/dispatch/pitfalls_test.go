@@ -2,6 +2,7 @@ package dispatch_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -163,7 +164,8 @@ func TestStop_handlerThatNeverEnds(t *testing.T) {
 	w.check(map[string][]string{"k": {"a", "b"}})
 }
 
-// cable stands between the store and PostgreSQL, and can be cut.
+// cable stands between a member and its broker, or the store and PostgreSQL. It can be
+// cut, and mended.
 type cable struct {
 	mu    sync.Mutex
 	cut   bool
@@ -190,8 +192,11 @@ func (c *cable) through(t *testing.T, raw string) string {
 				return
 			}
 			far, err := new(net.Dialer).DialContext(context.WithoutCancel(t.Context()), "tcp", server)
-			if err != nil || !c.add(near, far) {
+			if err != nil {
 				_ = near.Close()
+				continue
+			}
+			if !c.add(near, far) {
 				continue
 			}
 			go func() { _, _ = io.Copy(far, near); _ = far.Close() }()
@@ -202,15 +207,31 @@ func (c *cable) through(t *testing.T, raw string) string {
 	return u.String()
 }
 
+// dial is that of a client behind the cable.
+func (c *cable) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	conn, err := new(net.Dialer).DialContext(ctx, network, address)
+	if err == nil && !c.add(conn) {
+		return nil, errors.New("cut off")
+	}
+	return conn, err
+}
+
+// add closes the ends at once where it is cut.
 func (c *cable) add(ends ...net.Conn) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.cut {
-		_ = ends[1].Close()
-		return false
-	}
 	c.conns = append(c.conns, ends...)
-	return true
+	if c.cut {
+		c.close()
+	}
+	return !c.cut
+}
+
+func (c *cable) close() {
+	for _, conn := range c.conns {
+		_ = conn.Close()
+	}
+	c.conns = nil
 }
 
 func (c *cable) set(cut bool) {
@@ -218,10 +239,7 @@ func (c *cable) set(cut bool) {
 	defer c.mu.Unlock()
 	c.cut = cut
 	if cut {
-		for _, conn := range c.conns {
-			_ = conn.Close()
-		}
-		c.conns = nil
+		c.close()
 	}
 }
 
@@ -405,7 +423,7 @@ func TestRedrive_neverLoops(t *testing.T) {
 func TestReady_withoutKafka(t *testing.T) {
 	t.Parallel()
 	w := newLooseWorld(t, 1)
-	var p plug
+	var p cable
 	r := w.run(func(o *dispatch.Options) { o.Kafka.Dial, o.Session = p.dial, w.session() })
 	p.set(true)
 	w.until("readiness says so", func() bool { ok, reason := r.Ready(); return !ok && strings.Contains(reason, "kafka") })

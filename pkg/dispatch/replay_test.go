@@ -148,8 +148,7 @@ func TestReplay_staysBehind(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 1)
 	calls := &callLog{}
-	mended := make(chan struct{})
-	w.script.set(badUntil(mended))
+	mend := w.script.reject("bad")
 	r := w.run(withEffect(calls))
 	w.send("k:bad", "k:e1", "l:a")
 	w.until("the key waits", func() bool { s, _ := w.next(0); return s == 3 && len(w.rows()) == 2 })
@@ -162,7 +161,7 @@ func TestReplay_staysBehind(t *testing.T) {
 	w.send("m:b")
 	w.same("what became of them", replay.Counts{Duplicate: 3, Standing: 2}, w.replayed(id))
 	w.same("the key still waits", []string{"bad dead", "e1 wait"}, w.standing())
-	close(mended)
+	mend()
 	w.redrive()
 	w.until("a redrive handles it with its effects", func() bool { return len(calls.all()) == 2 })
 	w.same("in order", []string{"bad", "e1"}, w.labels("k"))
@@ -176,18 +175,7 @@ func TestReplay_ofAFailingRecord(t *testing.T) {
 	w := newWorld(t, 1)
 	w.send("k:a", "k:e-bad", "k:b")
 	calls := &callLog{}
-	mended := make(chan struct{})
-	w.script.set(func(_ context.Context, label string, _ int) error {
-		select {
-		case <-mended:
-			return nil
-		default:
-		}
-		if label == "e-bad" {
-			return consumer.Reject("no such thing")
-		}
-		return nil
-	})
+	mend := w.script.reject("e-bad")
 	w.run(fromNow, withEffect(calls))
 	w.same("what became of them", replay.Counts{Handled: 2, Failed: 1}, w.replayed(w.replay(replay.Request{}, 3)))
 	w.send("k:live")
@@ -195,7 +183,7 @@ func TestReplay_ofAFailingRecord(t *testing.T) {
 	w.same("it stands", []string{"e-bad dead"}, w.standing())
 	w.until("with its copy", func() bool { return w.counts().Outgoing == 0 })
 	w.same("a replay leaves it alone", replay.Counts{Duplicate: 3, Standing: 1}, w.replayed(w.replay(replay.Request{}, 4)))
-	close(mended)
+	mend()
 	w.redrive()
 	w.until("it is handled", func() bool { return len(w.rows()) == 0 && len(w.labels("k")) == 4 })
 	if c := w.counts(); c.EffectsOpen+c.EffectsDone != 0 || len(calls.all()) != 0 {

@@ -1,50 +1,29 @@
 package dispatch_test
 
 import (
-	"context"
 	"slices"
 	"testing"
 	"time"
-
-	"github.com/google/go-cmp/cmp"
 
 	"github.com/eventspine/spine/pkg/consumer"
 	"github.com/eventspine/spine/pkg/once"
 	"github.com/eventspine/spine/pkg/once/request"
 )
 
-// badUntil rejects the label "bad" until mended.
-func badUntil(mended <-chan struct{}) func(context.Context, string, int) error {
-	return func(_ context.Context, label string, _ int) error {
-		select {
-		case <-mended:
-			return nil
-		default:
-		}
-		if label == "bad" {
-			return consumer.Reject("no such thing")
-		}
-		return nil
-	}
-}
-
 // Story: a dead head revives where it stands, and the key drains in order; nobody
 // else is disturbed.
 func TestRequest_redriveDrainsInOrder(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 1)
-	mended := make(chan struct{})
-	w.script.set(badUntil(mended))
+	mend := w.script.reject("bad")
 	w.run()
 	w.send("k:bad", "k:x", "k:y", "l:a")
 	w.until("the key waits, the other one is done", func() bool { return len(w.rows()) == 3 && len(w.ledger()) == 1 })
-	close(mended)
+	mend()
 	w.redrive()
 	w.send("k:z") // what comes live stays behind
 	w.until("the key is done", func() bool { return len(w.labels("k")) == 4 })
-	if diff := cmp.Diff([]string{"bad", "x", "y", "z"}, w.labels("k")); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
+	w.same("of k", []string{"bad", "x", "y", "z"}, w.labels("k"))
 	if calls := w.script.called(); len(slices.DeleteFunc(calls, func(l string) bool { return l != "a" })) != 1 {
 		t.Errorf("the other key was handled again: %v", w.script.called())
 	}
@@ -54,7 +33,7 @@ func TestRequest_redriveDrainsInOrder(t *testing.T) {
 func TestRequest_dropLetsSuccessorsGoOn(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 1)
-	w.script.set(badUntil(nil))
+	w.script.reject("bad")
 	w.run()
 	w.send("k:bad", "k:x", "k:y")
 	w.until("the key waits", func() bool { return len(w.rows()) == 3 })
@@ -62,9 +41,7 @@ func TestRequest_dropLetsSuccessorsGoOn(t *testing.T) {
 	w.until("the key goes on", func() bool { return len(w.labels("k")) == 2 })
 	w.send("k:z") // and is free again
 	w.until("it is free", func() bool { return len(w.labels("k")) == 3 })
-	if diff := cmp.Diff([]string{"x", "y", "z"}, w.labels("k")); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
+	w.same("of k", []string{"x", "y", "z"}, w.labels("k"))
 	if c := w.counts(); c.Dead+c.Waiting != 0 {
 		t.Errorf("left in the store: %+v", c)
 	}
@@ -74,40 +51,26 @@ func TestRequest_dropLetsSuccessorsGoOn(t *testing.T) {
 func TestRequest_retryNow(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 1)
-	mended := make(chan struct{})
-	w.script.set(func(_ context.Context, label string, _ int) error {
-		select {
-		case <-mended:
-			return nil
-		default:
-		}
-		if label == "slow" {
-			return consumer.Later(time.Now().Add(time.Hour), "not yet")
-		}
-		return nil
-	})
+	mend := w.script.answer("slow", func() error { return consumer.Later(time.Now().Add(time.Hour), "not yet") })
 	w.run()
 	w.send("k:slow", "k:x")
 	w.until("the key waits", func() bool { return len(w.rows()) == 2 })
-	close(mended)
+	mend()
 	w.ask(request.Retry, w.rows()[0].ID)
 	w.until("the key goes on", func() bool { return len(w.labels("k")) == 2 })
-	if diff := cmp.Diff([]string{"slow", "x"}, w.labels("k")); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
+	w.same("of k", []string{"slow", "x"}, w.labels("k"))
 }
 
 // A request that nobody carries out stays, and the next owner does it.
 func TestRequest_waitsForAnOwner(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 1)
-	mended := make(chan struct{})
-	w.script.set(badUntil(mended))
+	mend := w.script.reject("bad")
 	r := w.run()
 	w.send("k:bad", "k:x")
 	w.until("the key waits", func() bool { return len(w.rows()) == 2 })
 	r.stop()
-	close(mended)
+	mend()
 	if _, err := request.Ask(t.Context(), w.db.DB, w.group, request.Redrive, w.rows()[0].ID); err != nil {
 		t.Fatal(err)
 	}
@@ -116,7 +79,5 @@ func TestRequest_waitsForAnOwner(t *testing.T) {
 	}
 	w.run()
 	w.until("the key goes on", func() bool { return len(w.labels("k")) == 2 })
-	if diff := cmp.Diff([]string{"bad", "x"}, w.labels("k")); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
+	w.same("of k", []string{"bad", "x"}, w.labels("k"))
 }

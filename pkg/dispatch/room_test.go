@@ -1,12 +1,10 @@
 package dispatch_test
 
 import (
-	"context"
 	"slices"
 	"strings"
 	"testing"
 
-	"github.com/eventspine/spine/pkg/consumer"
 	"github.com/eventspine/spine/pkg/dispatch"
 	"github.com/eventspine/spine/pkg/once"
 	"github.com/eventspine/spine/pkg/once/request"
@@ -17,18 +15,7 @@ import (
 func TestWaitingRoom(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 2)
-	mended := make(chan struct{})
-	w.script.set(func(_ context.Context, label string, _ int) error {
-		select {
-		case <-mended:
-			return nil
-		default:
-		}
-		if strings.HasPrefix(label, "bad") {
-			return consumer.Reject("no such thing")
-		}
-		return nil
-	})
+	mend := w.script.reject("bad")
 	one := len(w.record("1", "bad1").Value)
 	r := w.run(func(o *dispatch.Options) { o.WaitingRoom = int64(20 * one) })
 	var sent int
@@ -56,7 +43,7 @@ func TestWaitingRoom(t *testing.T) {
 		}
 	}
 	w.ask(request.Drop, w.rows()[0].ID)
-	close(mended)
+	mend()
 	w.until("all but the one that was dropped are handled", func() bool { w.redrive(); return len(w.labels("")) == sent-1+50 })
 	w.until("it is ready", func() bool { ok, _ := r.Ready(); return ok })
 }
@@ -75,10 +62,7 @@ func (w *world) looked() {
 		if err != nil {
 			w.t.Fatal(err)
 		}
-		w.until("its owner has looked", func() bool {
-			list, err := request.List(w.t.Context(), w.db.DB, w.group, id-1)
-			return err == nil && len(list) > 0 && list[0].Result != request.Open
-		})
+		w.answered(id)
 	}
 }
 
