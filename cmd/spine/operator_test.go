@@ -216,6 +216,13 @@ func (o operator) lookAt(row string, kind deadKind) {
 	if len(keys) != 2 || keys[0].State != "dead" || keys[0].Key != "shopify/uk:1" || fmt.Sprint(keys[0].Row) != row {
 		o.t.Errorf("keys that wait: %+v", keys)
 	}
+	for condition, want := range map[string]int{`key == "shopify/uk:2" && reason != ""`: 1, `redriven == 0 && reason != ""`: 2, `class == "none"`: 0} {
+		var some parked
+		o.read(&some, "parked", "list", "-g", "inventory", "--where", condition)
+		if len(some.Keys) != want || len(some.Rooms) != 1 {
+			o.t.Errorf("keys for which %s: %+v, want %d", condition, some, want)
+		}
+	}
 	if _, said := o.spine(4, "parked", "retry", row, "-g", "inventory"); !strings.Contains(said, "dlq redrive") {
 		o.t.Errorf("a retry of a dead one: %s", said)
 	}

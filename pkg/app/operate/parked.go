@@ -39,11 +39,16 @@ func (a commands) newParkedCmd() *cobra.Command {
 
 func (a commands) newParkedListCmd() *cobra.Command {
 	var group string
+	var w where
 	cmd := &cobra.Command{
 		Use: "list", Short: "List the keys and effects that wait, and how full the waiting rooms are", Args: cobra.NoArgs,
 		Long: `List the keys that wait, each by the row of its head; the effects (calls to the outside) that failed and wait to
 be called again, or whose outcome a person has to decide on (unknown); and how full the waiting rooms are. A full
-room pauses the partitions of its group.`,
+room pauses the partitions of its group.
+
+--where sees the head of a key, what failed and why. Effects have no record: with a condition they are left out.`,
+		Example: `  spine parked list -g invoicing
+  spine parked list --where 'event.source == "shopify/uk" && attempts > 3'`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			groups := a.Fleet.GroupNames()
 			if group != "" {
@@ -52,7 +57,7 @@ room pauses the partitions of its group.`,
 			p := parked{Keys: []parkedKey{}, Effects: []parkedEffect{}, Rooms: []parkedRoom{}}
 			for _, g := range groups {
 				err := a.withRoom(cmd.Context(), g, func(ctx context.Context, r room) error {
-					return r.parked(ctx, &p)
+					return r.parked(ctx, w, &p)
 				})
 				if err != nil && !neverRan(err) {
 					return err
@@ -62,6 +67,7 @@ room pauses the partitions of its group.`,
 		},
 	}
 	cmd.Flags().StringVarP(&group, "group", "g", "", "one group only")
+	w.flags(cmd)
 	return cmd
 }
 
@@ -100,14 +106,16 @@ func (p parked) show(w *cli.Table, wide bool) {
 }
 
 // parked adds what waits of a group.
-func (r room) parked(ctx context.Context, p *parked) error {
-	keys, err := r.keys(ctx)
+func (r room) parked(ctx context.Context, w where, p *parked) error {
+	keys, err := r.keys(ctx, w)
 	if err != nil {
 		return err
 	}
-	effects, err := r.failing(ctx)
-	if err != nil {
-		return err
+	var effects []parkedEffect
+	if w.condition == "" {
+		if effects, err = r.failing(ctx); err != nil {
+			return err
+		}
 	}
 	size, err := r.store.Room(ctx)
 	p.Keys, p.Effects = append(p.Keys, keys...), append(p.Effects, effects...)
@@ -115,9 +123,9 @@ func (r room) parked(ctx context.Context, p *parked) error {
 	return err
 }
 
-// keys lists the keys of a group that wait. Dead rows that hold no key are dead
-// letters only.
-func (r room) keys(ctx context.Context) ([]parkedKey, error) {
+// keys lists the keys of a group that wait and for whose heads the condition holds. Dead
+// rows that hold no key are dead letters only.
+func (r room) keys(ctx context.Context, w where) ([]parkedKey, error) {
 	rows, err := r.rows(ctx, once.RowFilter{})
 	if err != nil {
 		return nil, err
@@ -127,24 +135,32 @@ func (r room) keys(ctx context.Context) ([]parkedKey, error) {
 		partition int32
 		key       string
 	}
-	var keys []parkedKey
-	heads := map[place]int{}
+	var heads []once.Row
+	headOf, behind := map[place]int64{}, map[int64]int{}
 	for _, row := range rows { // by id: the first one of a key is its head
 		p := place{row.Record.Topic, row.Record.Partition, string(row.Record.Key)}
 		if row.Holds {
-			if i, known := heads[p]; known {
-				keys[i].Behind++
+			if head, known := headOf[p]; known {
+				behind[head]++
 				continue
 			}
-			heads[p] = len(keys)
+			headOf[p] = row.ID
 		} else if row.State == once.Dead {
 			continue
 		}
-		keys = append(keys, parkedKey{
-			Group: r.group, Topic: p.topic, Partition: p.partition, Key: show.Printable(row.Record.Key), Row: row.ID, State: string(row.State),
+		heads = append(heads, row)
+	}
+	if heads, err = r.matching(ctx, heads, w); err != nil {
+		return nil, err
+	}
+	keys := make([]parkedKey, len(heads))
+	for i, row := range heads {
+		keys[i] = parkedKey{
+			Group: r.group, Topic: row.Record.Topic, Partition: row.Record.Partition, Key: show.Printable(row.Record.Key),
+			Row: row.ID, State: string(row.State), Behind: behind[row.ID],
 			Class: row.Class, Reason: row.Reason, Attempts: row.Attempts, Redriven: row.Redriven,
 			Since: microTime(row.FirstFailed), NextTry: nextTry(row),
-		})
+		}
 	}
 	return keys, nil
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/eventspine/spine/pkg/once"
 )
 
-// where is a condition on dead letters.
+// where is a condition on rows that wait or are dead.
 type where struct {
 	condition string
 	unmask    bool
