@@ -6,6 +6,7 @@ import (
 	"github.com/eventspine/spine/pkg/app/again"
 	"github.com/eventspine/spine/pkg/app/cli"
 	"github.com/eventspine/spine/pkg/app/declared"
+	"github.com/eventspine/spine/pkg/app/groups"
 	"github.com/eventspine/spine/pkg/app/operate"
 	"github.com/eventspine/spine/pkg/app/stage"
 	"github.com/eventspine/spine/pkg/app/watch"
@@ -38,6 +39,7 @@ func newRoot(a *cli.CLI) *cobra.Command {
 	})
 	root.AddCommand(stage.Commands(a)...)
 	root.AddCommand(watch.Commands(a)...)
+	root.AddCommand(groups.Commands(a)...)
 	root.AddCommand(operate.Commands(a)...)
 	root.AddCommand(again.Commands(a)...)
 	root.AddCommand(declared.Commands(a)...)

@@ -70,6 +70,19 @@ func (f Fleet) GroupNames() []string {
 	return names
 }
 
+// Group finds a group of the fleet; translate is one, though nobody wrote it.
+func (f Fleet) Group(name string) (consumer.Group, error) {
+	for _, g := range f.Groups {
+		if g.Name == name {
+			return g, nil
+		}
+	}
+	if name == Translate {
+		return consumer.Group{Name: name, Owner: "platform"}, nil
+	}
+	return consumer.Group{}, Usage("no group %s in this binary; see spine groups list", name)
+}
+
 // Translate is the group that turns deliveries into facts.
 const Translate = "translate"
 

@@ -6,7 +6,6 @@ import (
 	"fmt"
 
 	"github.com/eventspine/spine/pkg/app/config"
-	"github.com/eventspine/spine/pkg/consumer"
 	"github.com/eventspine/spine/pkg/once"
 )
 
@@ -59,17 +58,4 @@ func (s *Stores) Close() error {
 		errs = append(errs, db.Close())
 	}
 	return errors.Join(errs...)
-}
-
-// Group finds a group of the fleet; translate is one, though nobody wrote it.
-func (f Fleet) Group(name string) (consumer.Group, error) {
-	for _, g := range f.Groups {
-		if g.Name == name {
-			return g, nil
-		}
-	}
-	if name == Translate {
-		return consumer.Group{Name: name, Owner: "platform"}, nil
-	}
-	return consumer.Group{}, Usage("no group %s in this binary; see spine groups list", name)
 }

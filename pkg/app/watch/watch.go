@@ -1,5 +1,5 @@
 // Package watch holds the commands that look at what runs, beside it and without
-// disturbing it: the stream, the groups, the books.
+// disturbing it: the stream and the books.
 package watch
 
 import (
@@ -14,5 +14,5 @@ type commands struct{ *cli.CLI }
 // Commands are the commands of this package.
 func Commands(c *cli.CLI) []*cobra.Command {
 	a := commands{c}
-	return []*cobra.Command{a.newTailCmd(), a.newGroupsCmd(), a.newAuditCmd()}
+	return []*cobra.Command{a.newTailCmd(), a.newAuditCmd()}
 }

@@ -1,4 +1,6 @@
-package watch
+// Package groups is the command spine groups: how the groups stand, and what sets one to
+// another place, fences it or removes it.
+package groups
 
 import (
 	"cmp"
@@ -19,6 +21,12 @@ import (
 	"github.com/eventspine/spine/pkg/bus"
 	"github.com/eventspine/spine/pkg/once"
 )
+
+// commands are those of this package, on one command line.
+type commands struct{ *cli.CLI }
+
+// Commands are the commands of this package.
+func Commands(c *cli.CLI) []*cobra.Command { return []*cobra.Command{commands{c}.newGroupsCmd()} }
 
 // groupInfo is what groups list and describe show: a contract.
 type groupInfo struct {
