@@ -4,8 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"runtime"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -133,31 +131,3 @@ func Terminal(w any) bool {
 	f, ok := w.(interface{ Fd() uintptr })
 	return ok && isatty.IsTerminal(f.Fd())
 }
-
-// Version is what spine version prints.
-type Version struct {
-	Version string `json:"version"`
-	Commit  string `json:"commit"`
-	Go      string `json:"go"`
-}
-
-// BuildVersion reads what the build wrote into the binary.
-func BuildVersion() Version {
-	v := Version{Version: "devel", Go: strings.TrimPrefix(runtime.Version(), "go")}
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return v
-	}
-	if info.Main.Version != "" && info.Main.Version != "(devel)" {
-		v.Version = info.Main.Version
-	}
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" {
-			v.Commit = s.Value
-		}
-	}
-	return v
-}
-
-// MicroTime is the form of times in JSON: RFC 3339 UTC with microseconds.
-const MicroTime = "2006-01-02T15:04:05.000000Z"

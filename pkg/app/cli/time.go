@@ -2,6 +2,9 @@ package cli
 
 import "time"
 
+// MicroTime is the form of times in JSON: RFC 3339 UTC with microseconds.
+const MicroTime = "2006-01-02T15:04:05.000000Z"
+
 // Time reads a flag that is a time, or a duration before now; "" is the zero time.
 func Time(flag, s string, now time.Time) (time.Time, error) {
 	if s == "" {
