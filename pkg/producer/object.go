@@ -8,12 +8,12 @@ import (
 	"github.com/eventspine/spine/pkg/event"
 )
 
-// Version orders the snapshots of one object: first Source, then Clock, then the
-// offset of the delivery in raw.<system>.
+// Version orders the snapshots of one object: first Source, then Terminal, then Clock,
+// then the offset of the delivery in raw.<system>.
 type Version struct {
 	Source   time.Time // the vendor's updated_at
 	Clock    time.Time // a finer clock of the vendor, if any; zero = none
-	Terminal bool      // the object is in a state that is never left at an equal source version: cancelled
+	Terminal bool      // the object is in a state that is never left at an equal Source, whichever arrives first: cancelled
 }
 
 // Object is what deliveries of some kinds are about. Snapshot and Report make it.

@@ -2,7 +2,6 @@ package translate
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,23 +19,20 @@ type version struct {
 	terminal bool  // the object is in a state that it never leaves at this source version
 }
 
-// compare is negative for an older version. A snapshot without the finer clock is as
-// late as its arrival.
-func (v version) compare(with version) int {
-	if v.source != with.source {
-		return cmp.Compare(v.source, with.source)
-	}
-	if v.clock != with.clock && v.clock != 0 {
-		return cmp.Compare(v.clock, with.clock)
-	}
-	return cmp.Compare(v.offset, with.offset)
-}
-
-// late says that a snapshot of this version comes too late to count after last.
+// late says that a snapshot of this version comes too late to count after last. One
+// without the finer clock is as late as its arrival.
 func (v version) late(last version) bool {
-	// A cancellation stands: what the vendor says at the same instant is older or a tie.
-	reverses := last.terminal && !v.terminal && v.source == last.source
-	return reverses || v.compare(last) < 0
+	switch {
+	case v.source != last.source:
+		return v.source < last.source
+	case v.terminal != last.terminal:
+		// A cancellation stands, in whichever order the two arrive: what the vendor says
+		// at the same instant is older. Its finer clock is that of a message.
+		return last.terminal
+	case v.clock != last.clock && v.clock != 0:
+		return v.clock < last.clock
+	}
+	return v.offset < last.offset
 }
 
 // state is the row of an object: its last snapshot.

@@ -143,6 +143,28 @@ func TestSnapshot_terminal(t *testing.T) {
 	})
 }
 
+// A state that is never left at an equal version is the later one, whatever the finer
+// clock or the order of arrival say: paid and cancelled within one second.
+func TestSnapshot_terminalComesSecond(t *testing.T) {
+	each(t, func(t *testing.T, k *kit) {
+		t.Helper()
+		clocked := func(text, clock string) wire.Delivery {
+			d := k.snap(text)
+			d.Header.Set(clockHeader, "2026-03-14T11:20:05."+clock+"Z")
+			return d
+		}
+		k.want(t, k.snap("1x"), "facts")
+		k.want(t, clocked("5y", "880"), "facts")
+		k.want(t, clocked("5y!", "289"), "facts")
+		k.want(t, clocked("5x", "900"), "stale")
+		k.want(t, k.snap("5x"), "stale")
+		k.want(t, clocked("5z!", "288"), "stale")
+		if got := k.types(); got != "placed edited cancelled" {
+			t.Errorf("facts: %s", got)
+		}
+	})
+}
+
 // wider is order after it gained fields.
 type wider struct {
 	order

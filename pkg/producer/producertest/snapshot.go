@@ -242,11 +242,8 @@ func flag(b bool) int {
 }
 
 func stale(v, last producer.Version) bool {
-	if v.Source.Equal(last.Source) {
-		if last.Terminal && !v.Terminal {
-			return true
-		}
+	if v.Source.Equal(last.Source) && v.Terminal == last.Terminal {
 		return !v.Clock.IsZero() && v.Clock.Before(last.Clock)
 	}
-	return v.Source.Before(last.Source)
+	return compare(v, last) < 0
 }
