@@ -363,6 +363,7 @@ func (p *program) watch(ctx context.Context, s *striker) {
 			continue // a part is away
 		}
 		looks = p.ahead(ctx, admin, db, looks)
+		s.pardon(looks)
 		for wrong, times := range looks {
 			if times == 3 { // an owner from before a reset may speak once more
 				s.blame("Kafka has more committed than the store has of " + wrong)

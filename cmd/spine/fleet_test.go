@@ -240,7 +240,13 @@ func faultPlace(t *testing.T, dir, suffix string) *place {
 	shops, skus := demoShops(suffix)
 	p := &place{dir: dir, shops: shops, probed: true, intake: "127.0.0.1:1", ops: "127.0.0.1:2"} // each process has its own
 	p.brokers, p.registry = os.Getenv("SPINE_TEST_BROKERS"), os.Getenv("SPINE_TEST_REGISTRY")
-	p.groups = "groups:\n  inventory:\n    stock: " + stockFile(t, dir, shops, skus) + "\n    pools:\n"
+	// The handlers fail once for an event in each process, and hundreds of processes are
+	// killed: a record must outlive more of them than the usual attempts.
+	p.groups = "groups:\n"
+	for _, group := range []string{"analytics", "invoicing", "notifications", "probe"} {
+		p.groups += "  " + group + ": {attempts: 1000}\n"
+	}
+	p.groups += "  inventory:\n    attempts: 1000\n    stock: " + stockFile(t, dir, shops, skus) + "\n    pools:\n"
 	for _, s := range shops {
 		p.groups += "      " + s.Instance.Name + ": {warehouses: [" + s.Instance.Warehouses[0] + "]}\n"
 	}
