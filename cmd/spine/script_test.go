@@ -92,7 +92,7 @@ func playOrders(t *testing.T, d dev) string {
 			}
 			keys = append(keys, order.Key)
 		}
-		return len(keys) == orders
+		return len(keys) >= orders // more, where others were played before
 	})
 	devtest.Eventually(t, 60*time.Second, "every group is done", func() bool {
 		cmd := start(t, t.TempDir(), d.env(), "groups", "list", "-o", "json")
