@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	sdk "go.opentelemetry.io/otel/sdk/metric"
 
 	"github.com/eventspine/spine/pkg/consumer"
 	"github.com/eventspine/spine/pkg/dispatch"
@@ -263,31 +264,40 @@ func TestReplay_acrossOwners(t *testing.T) {
 }
 
 // Live records go first: while a replay has more to do than there are lanes, a live
-// record doesn't wait for it, not even behind the records of its own key.
+// record doesn't wait for it, not even behind the records of its own key. The handlers
+// of the replay are held until the live record stands in its lane: before it, only what
+// the workers had taken by then is handled.
 func TestReplay_liveGoesFirst(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 1)
-	const old = 80
+	const old, workers, batch = 80, 2, 4
 	var all []string
 	for i := range old {
 		all = append(all, fmt.Sprintf("%d:old%d", i%20, i))
 	}
 	w.send(all...)
+	held := make(chan struct{})
 	w.script.set(func(ctx context.Context, label string, _ int) error {
 		if strings.HasPrefix(label, "old") {
 			select {
-			case <-time.After(5 * time.Millisecond):
+			case <-held:
 			case <-ctx.Done():
 			}
 		}
-		return nil
+		return ctx.Err()
 	})
-	w.run(fromNow, func(o *dispatch.Options) { o.Concurrency = 2 })
+	reader := sdk.NewManualReader()
+	w.run(fromNow, func(o *dispatch.Options) {
+		o.Concurrency, o.Batch = workers, batch
+		o.Meter = sdk.NewMeterProvider(sdk.WithReader(reader)).Meter("test")
+	})
 	id := w.replay(replay.Request{}, old)
-	w.until("the replay is on", func() bool { return len(w.ledger()) > 4 })
-	w.send("5:live")
-	w.until("the live record is handled", func() bool { return slices.Contains(w.labels("5"), "live") })
-	if n := len(w.ledger()); n > old/2 {
+	w.until("the replay is on", func() bool { return len(w.script.called()) > 0 })
+	w.send("15:live") // of a key whose turn in the replay has not come
+	w.until("the live record stands in its lane", func() bool { return lags(t, reader)["0"] == 1 })
+	close(held)
+	w.until("the live record is handled", func() bool { return slices.Contains(w.labels("15"), "live") })
+	if n := slices.Index(w.script.called(), "live"); n > workers*batch {
 		t.Errorf("the live record waited for %d of a replay", n)
 	}
 	w.same("handled", replay.Counts{Handled: old}, w.replayed(id))

@@ -8,6 +8,7 @@ import (
 
 	"github.com/eventspine/spine/pkg/once/database"
 	"github.com/eventspine/spine/pkg/once/inbox"
+	"github.com/eventspine/spine/pkg/once/record"
 )
 
 // BatchTime is how long DoAll goes on beginning items in one transaction.
@@ -19,8 +20,8 @@ type Done struct {
 	Err    error
 }
 
-// DoAll is Do for items of different keys, in one transaction: one lock and epoch,
-// one commit. Who fails undoes only its own: the transaction is undone, and the
+// DoAll is Do for items of different keys, live ones or those of one replay, in one
+// transaction: one lock and epoch, one commit. Who fails undoes only its own: the transaction is undone, and the
 // others are handled again without it, together once more, then each alone; so fn may
 // be called again for an item that didn't fail. After a deadlock each is handled
 // alone. What doesn't fit into the time of a batch is not begun.
@@ -29,7 +30,7 @@ func (o *Owner) DoAll(ctx context.Context, items []Item, fn func(ctx context.Con
 	together := true
 	for i, item := range items {
 		b.rest[i] = i
-		together = together && item.Mode == Live && item.EventID != ""
+		together = together && item.EventID != "" && item.Mode != Waiting && item.Mode == items[0].Mode && item.Replay == items[0].Replay
 	}
 	for range 2 {
 		if together && len(b.rest) > 1 {
@@ -99,32 +100,40 @@ func (b *batch) handle(ctx, sctx context.Context, t *transaction, results []Resu
 	if err := b.fence(sctx, t); err != nil {
 		return err
 	}
-	fresh, err := b.mark(sctx, t)
+	fresh, err := b.mark(sctx, t, results)
 	if err != nil {
 		return err
 	}
 	var out leaving
 	limit := cmp.Or(b.o.s.batch, BatchTime)
+	done := make(map[int64]Result, len(b.rest))
 	for n, i := range b.rest {
 		if n > 0 && time.Since(t.now) > limit {
-			if err := b.unmark(sctx, t, b.rest[n:], fresh); err != nil {
+			if err := b.unmark(sctx, t, b.rest[n:], fresh, results); err != nil {
 				return err
 			}
 			break
 		}
-		if results[i], err = b.result(sctx, t, b.items[i], fresh); err != nil {
-			return err
+		item := b.items[i]
+		if results[i] == 0 {
+			if results[i], err = t.resultOf(sctx, item, fresh); err != nil {
+				return err
+			}
 		}
+		done[item.Record.Offset] = results[i]
 		if results[i] != Handled {
 			continue
 		}
-		out.silent = b.items[i].Silent
+		out.silent = item.Silent
 		if err := t.run(ctx, &out, func(ctx context.Context, tx Tx) error { return b.fn(ctx, i, tx) }); err != nil {
 			b.failed = i
 			return err
 		}
 	}
-	return t.leave(sctx, &out)
+	if err := t.leave(sctx, &out); err != nil {
+		return err
+	}
+	return t.reach(sctx, b.items[b.rest[0]], done) // promise: fenced; the cursor moves with the effects
 }
 
 // fence takes lock and epoch for all items at once.
@@ -145,31 +154,32 @@ func (b *batch) fence(ctx context.Context, t *transaction) error {
 	return nil
 }
 
-func (b *batch) mark(ctx context.Context, t *transaction) (map[string]struct{}, error) {
+// mark puts the events into the inbox, but for what is told without it.
+func (b *batch) mark(ctx context.Context, t *transaction, results []Result) (map[string]struct{}, error) {
 	var entries []inbox.Entry
 	for _, i := range b.rest {
-		if item := b.items[i]; item.Record.Offset >= t.next && !item.Unmarked {
+		item := b.items[i]
+		done, err := t.stands(item)
+		switch {
+		case err != nil:
+			return nil, err
+		case done:
+			results[i] = DuplicateDelivery
+		case item.Unmarked:
+			results[i] = Handled
+		default:
 			entries = append(entries, t.entry(item))
 		}
 	}
 	return inbox.Mark(ctx, t.Tx, t.o.s.group, entries)
 }
 
-func (b *batch) result(ctx context.Context, t *transaction, item Item, fresh map[string]struct{}) (Result, error) {
-	switch {
-	case item.Record.Offset < t.next:
-		return DuplicateDelivery, nil
-	case item.Unmarked:
-		return Handled, nil
-	}
-	return t.resultOf(ctx, item, fresh)
-}
-
 // unmark takes the events of items that were not begun out of the inbox again.
-func (b *batch) unmark(ctx context.Context, t *transaction, of []int, fresh map[string]struct{}) error {
+func (b *batch) unmark(ctx context.Context, t *transaction, of []int, fresh map[string]struct{}, results []Result) error {
 	var ids []string
 	for _, i := range of {
-		eventID := id(b.items[i].EventID)
+		results[i] = 0
+		eventID := record.ID(b.items[i].EventID)
 		if _, ok := fresh[eventID]; ok {
 			delete(fresh, eventID)
 			ids = append(ids, eventID)

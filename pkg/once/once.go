@@ -52,9 +52,9 @@ type Item struct {
 	Record  Record
 	Silent  bool  // what it asks of the outside is suppressed: a replay
 	Replay  int64 // id of the replay request, for Replay
-	// Reached says for Replay how far the replay has come with this item; false = not
-	// further. It is asked at the end of the transaction.
-	Reached func(Result) (replay.Step, bool)
+	// Reached says for Replay how far the replay has come with what the transaction has
+	// done, by offset; false = not further. It is asked at the end of the transaction.
+	Reached func(done map[int64]Result) (replay.Step, bool)
 	// Unmarked leaves the inbox out: at least once. An offset that is done is refused
 	// all the same: below next_offset, waiting or dead.
 	Unmarked bool

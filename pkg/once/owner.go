@@ -149,18 +149,15 @@ func (o *Owner) Do(ctx context.Context, item Item, fn func(context.Context, Tx) 
 		if err != nil {
 			return err
 		}
-		if result == DuplicateDelivery {
-			return t.reach(sctx, item, result)
-		}
 		if result == Handled {
 			if err := t.call(ctx, sctx, item.Silent, fn); err != nil {
 				return err
 			}
 		}
-		if item.Mode == Waiting {
+		if item.Mode == Waiting && result != DuplicateDelivery {
 			return t.removeRow(sctx, item.Record)
 		}
-		return t.reach(sctx, item, result)
+		return t.reach(sctx, item, map[int64]Result{item.Record.Offset: result})
 	})
 	if err != nil {
 		return 0, err
@@ -205,7 +202,7 @@ func (t *transaction) stands(item Item) (bool, error) {
 }
 
 func (t *transaction) entry(item Item) inbox.Entry {
-	return inbox.Entry{EventID: id(item.EventID), Place: inbox.Place{Ownership: t.o.id, Offset: item.Record.Offset}}
+	return inbox.Entry{EventID: record.ID(item.EventID), Place: inbox.Place{Ownership: t.o.id, Offset: item.Record.Offset}}
 }
 
 // resultOf says whether an item is to be handled whose event is marked: fresh are the
@@ -227,7 +224,7 @@ func (t *transaction) resultOf(ctx context.Context, item Item, fresh map[string]
 }
 
 func (t *transaction) handledAt(ctx context.Context, eventID string) (inbox.Place, error) {
-	return inbox.Find(ctx, t.Tx, t.o.s.group, id(eventID))
+	return inbox.Find(ctx, t.Tx, t.o.s.group, record.ID(eventID))
 }
 
 // Advance stores next_offset: everything below it is handled, waiting or dead

@@ -32,14 +32,10 @@ func (o *Owner) ReleaseReplay(ctx context.Context, p replay.Part, limit int) (n 
 	return n, err
 }
 
-// Done says which of some events are handled, and which offsets stand as waiting or
-// dead rows.
-func (o *Owner) Done(ctx context.Context, eventIDs []string, offsets []int64) (replay.Known, error) {
-	ids := make([]string, len(eventIDs))
-	for i, e := range eventIDs {
-		ids[i] = id(e)
-	}
-	return replay.Look(ctx, o.s.db.DB, o.s.group, ids, replay.Place{Ownership: o.id, Offsets: offsets})
+// Done says which of some events are handled, and which of the offsets [from, until)
+// stand as waiting or dead rows.
+func (o *Owner) Done(ctx context.Context, eventIDs []string, from, until int64) (replay.Known, error) {
+	return replay.Look(ctx, o.s.db.DB, o.s.group, eventIDs, replay.Place{Ownership: o.id, From: from, Until: until})
 }
 
 // Bury stores a record that failed in a replay as a row that holds nothing, with its
@@ -57,13 +53,14 @@ func (o *Owner) Bury(ctx context.Context, row Row, copies []Outgoing) error {
 }
 
 // reach moves the cursor of the replay that an item belongs to, last of all: lanes
-// wait for each other there. One that was given up undoes the transaction.
-func (t *transaction) reach(ctx context.Context, item Item, result Result) error {
+// wait for each other there. done is what the transaction has done of that replay. One
+// that was given up undoes the transaction.
+func (t *transaction) reach(ctx context.Context, item Item, done map[int64]Result) error {
 	if item.Mode != Replay {
 		return nil
 	}
 	if item.Reached != nil {
-		if step, further := item.Reached(result); further {
+		if step, further := item.Reached(done); further {
 			return replay.Move(ctx, t.Tx, t.o.id, item.Replay, step)
 		}
 	}

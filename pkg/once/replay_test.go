@@ -114,8 +114,8 @@ func TestReplay_cursorMovesWithTheHandling(t *testing.T) {
 			k.Fatalf("the open replay: %+v %t %v", part, found, err)
 		}
 		item := again(id, 1)
-		item.Reached = func(r once.Result) (replay.Step, bool) {
-			return replay.Step{Cursor: 2, Counts: replay.Counts{Handled: 1}}, r == once.Handled
+		item.Reached = func(done map[int64]once.Result) (replay.Step, bool) {
+			return replay.Step{Cursor: 2, Counts: replay.Counts{Handled: 1}}, done[1] == once.Handled
 		}
 		sick := errors.New("sick")
 		if _, err := o.Do(k.ctx(), item, func(ctx context.Context, tx once.Tx) error {
@@ -139,6 +139,71 @@ func TestReplay_cursorMovesWithTheHandling(t *testing.T) {
 		}
 		if _, err := replay.Ask(k.ctx(), k.db.DB, "group", replay.Request{Kind: replay.Facts}, []replay.Range{{Topic: "else", Until: 1}}); err == nil {
 			k.Error("a partition that nobody owned is replayed")
+		}
+	})
+}
+
+// Replayed records of different keys share a transaction, in which the cursor moves
+// with all that it has done. Who fails undoes only its own; a replay that was given up
+// leaves nothing, and two replays don't share.
+func TestReplay_together(t *testing.T) {
+	t.Parallel()
+	onBothReplaying(t, func(k *replaying) {
+		k.store = k.store.WithBatchTime(time.Hour)
+		o, sick := k.own(), errors.New("sick")
+		first, second := k.askReplay(replay.Request{}, 0, 4), k.askReplay(replay.Request{}, 0, 4)
+		var asked []map[int64]once.Result
+		items := func(ids ...int64) (list []once.Item) {
+			for offset, id := range ids {
+				item := again(id, int64(offset))
+				item.Reached = func(done map[int64]once.Result) (replay.Step, bool) {
+					asked = append(asked, done)
+					return replay.Step{Cursor: 1, Counts: replay.Counts{Handled: int64(len(done))}}, true
+				}
+				list = append(list, item)
+			}
+			return list
+		}
+		handle := func(bad int) func(context.Context, int, once.Tx) error {
+			return func(ctx context.Context, i int, tx once.Tx) error {
+				if err := tx.Send(ctx, once.Outgoing{Kind: once.OutFact, Record: item(int64(i)).Record}); err != nil || i != bad {
+					return err
+				}
+				return sick
+			}
+		}
+		done := o.DoAll(k.ctx(), items(first, first, first), handle(1))
+		if !errors.Is(done[1].Err, sick) || done[0].Result != once.Handled || done[2].Result != once.Handled {
+			k.Errorf("one of three is sick: %+v", done)
+		}
+		if diff := cmp.Diff([]map[int64]once.Result{{0: once.Handled, 2: once.Handled}}, asked); diff != "" {
+			k.Errorf("the cursor was asked for (-want +got):\n%s", diff)
+		}
+		if p, c := k.replayPart(first), k.counts(); p.Cursor != 1 || p.Counts.Handled != 2 || c.Handled != 2 || c.Outgoing != 2 {
+			k.Errorf("after it: %+v %+v", p, c)
+		}
+		asked = nil
+		for i, d := range o.DoAll(k.ctx(), items(first, second), handle(-1)) {
+			if d.Result != once.DuplicateDelivery && i == 0 || d.Result != once.Handled && i == 1 {
+				k.Errorf("of two replays, %d: %+v", i, d)
+			}
+		}
+		if diff := cmp.Diff([]map[int64]once.Result{{0: once.DuplicateDelivery}, {1: once.Handled}}, asked); diff != "" {
+			k.Errorf("two replays shared a transaction (-want +got):\n%s", diff)
+		}
+		before := k.counts()
+		if _, err := replay.Drop(k.ctx(), k.db.DB, "group", second); err != nil {
+			k.Fatal(err)
+		}
+		list := items(second, second, second, second)[2:]
+		list[0].EventID = "not handled yet"
+		for i, d := range o.DoAll(k.ctx(), list, handle(-1)) {
+			if !errors.Is(d.Err, replay.ErrDropped) {
+				k.Errorf("item %d of a replay that was given up: %+v", i, d)
+			}
+		}
+		if diff := cmp.Diff(before, k.counts()); diff != "" {
+			k.Errorf("it left something (-want +got):\n%s", diff)
 		}
 	})
 }

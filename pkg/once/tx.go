@@ -10,6 +10,7 @@ import (
 	"github.com/eventspine/spine/pkg/consumer"
 	"github.com/eventspine/spine/pkg/once/journal"
 	"github.com/eventspine/spine/pkg/once/outgoing"
+	"github.com/eventspine/spine/pkg/once/record"
 )
 
 // Tx is a handler's transaction: the SQL connection and what leaves with it. It ends
@@ -36,7 +37,7 @@ func (t Tx) Effect(_ context.Context, e Effect) error {
 		return errors.New("asking for an effect: needs a name and a key")
 	}
 	if !t.out.silent { // promise: suppressed in replay
-		e.Name, e.Key = id(e.Name), id(e.Key)
+		e.Name, e.Key = record.ID(e.Name), record.ID(e.Key)
 		t.out.effects = append(t.out.effects, e)
 	}
 	return nil

@@ -109,7 +109,7 @@ func (t *transaction) insertRow(ctx context.Context, r Row, next int64) (bool, e
 	res, err := t.ExecContext(ctx, `INSERT INTO spine_waiting (ownership, kafka_offset, state, event_id, key_hash,
 		next_at, attempts, first_failed, last_failed, class, reason, bytes, record_time, record_key, headers,
 		record_value, silent) VALUES (`+database.Placeholders(1, 17)+`) ON CONFLICT DO NOTHING`,
-		t.o.id, r.Record.Offset, string(r.State), id(r.EventID), hash,
+		t.o.id, r.Record.Offset, string(r.State), record.ID(r.EventID), hash,
 		next, r.Attempts, record.Micros(r.FirstFailed), record.Micros(r.LastFailed), text(r.Class), text(r.Reason),
 		size(r.Record), r.Record.Timestamp.UnixMicro(), record.Blob(r.Record.Key), record.EncodeHeaders(r.Record.Headers),
 		record.Blob(r.Record.Value), r.Silent)

@@ -120,19 +120,22 @@ func (j *job) sort(p *plannedPart, r *kgo.Record) (candidate, bool) {
 
 // lookUp asks the store what is done.
 func (j *job) lookUp(ctx context.Context, i int, p *plannedPart, list []candidate, take func(candidate) error) error {
-	ids, offsets := make([]string, len(list)), make([]int64, len(list))
-	for n, c := range list {
-		ids[n], offsets[n] = c.id, c.record.Offset
+	if len(list) == 0 {
+		return nil
 	}
-	known, err := replay.Look(ctx, j.db.DB, j.group, ids, replay.Place{Ownership: j.owned[i].Ownership, Offsets: offsets})
+	ids := make([]string, len(list))
+	for n, c := range list {
+		ids[n] = c.id
+	}
+	known, err := replay.Look(ctx, j.db.DB, j.group, ids,
+		replay.Place{Ownership: j.owned[i].Ownership, From: list[0].record.Offset, Until: list[len(list)-1].record.Offset + 1})
 	if err != nil {
 		return err
 	}
-	for _, c := range list {
-		_, handled := known.Handled[c.id]
+	for n, c := range list {
 		state, stands := known.Standing[c.record.Offset]
 		switch {
-		case handled:
+		case known.Handled[n]:
 			p.Handled++
 		case stands && state == string(once.Dead):
 			p.Dead++

@@ -21,10 +21,10 @@ import (
 )
 
 const (
-	batch   = 500 // records that are looked at together
-	window  = 64  // records in the lanes at a time, per partition
-	atOnce  = 4   // partitions of a group that are replayed at a time, per process
-	release = 500 // records that are let out together
+	page    = 1000 // records that are looked at together
+	window  = 128  // records in the lanes at a time, per partition: enough for transactions to be shared
+	atOnce  = 4    // partitions of a group that are replayed at a time, per process
+	release = 500  // records that are let out together
 )
 
 // Slots limit how many partitions are replayed at a time.
@@ -45,9 +45,9 @@ type Session struct {
 	ID   func(*kgo.Record, event.Event) string // inbox key
 	// Room is the stored next_offset, and whether records may be fed: live ones go first.
 	Room func() (below int64, room bool)
-	Feed func(*Record) // to the lane of its key
-	Out  func()        // something is outgoing
-	End  func(error)   // the session is over
+	Feed func([]*Record) // each to the lane of its key
+	Out  func()          // something is outgoing
+	End  func(error)     // the session is over
 	Log  *slog.Logger
 }
 
@@ -176,7 +176,7 @@ func (f *Feeder) facts(ctx context.Context, part replay.Part) error {
 // over tells the end from being given up: the transaction of the last record may have
 // moved the cursor to the end already.
 func over(err error, r *run) error {
-	if errors.Is(err, replay.ErrDropped) && r.inFlight() == 0 && r.step().Cursor >= r.part.Until {
+	if errors.Is(err, replay.ErrDropped) && r.few(0) && r.step().Cursor >= r.part.Until {
 		return nil
 	}
 	return err
@@ -184,9 +184,9 @@ func over(err error, r *run) error {
 
 // read answers the next records of the range, and whether they are its last ones.
 func (f *Feeder) read(ctx context.Context, reader *bus.Reader, part replay.Part) ([]*kgo.Record, bool, error) {
-	most := batch
+	most := page
 	if part.Rate > 0 {
-		most = min(batch, max(part.Rate/4, 1))
+		most = min(page, max(part.Rate/4, 1))
 	}
 	records, err := reader.Read(ctx, most)
 	if n := len(records); err != nil || n == 0 || records[n-1].Offset < part.Until-1 {
@@ -196,48 +196,65 @@ func (f *Feeder) read(ctx context.Context, reader *bus.Reader, part replay.Part)
 	return records[:end], true, nil
 }
 
-// feed sorts records out, and sends to the lanes what the group is to handle.
+// feed sorts records out, and sends to the lanes what the group is to handle, many at
+// a time: they share transactions.
 func (f *Feeder) feed(ctx context.Context, r *run, records []*kgo.Record) error {
-	sorted := make([]*Record, len(records))
-	whats := make([]Outcome, len(records))
-	var ids []string
-	var offsets []int64
-	for i, rec := range records {
-		sorted[i] = &Record{Record: rec, run: r}
-		if whats[i] = f.sort(r.part, sorted[i]); whats[i] == open {
-			ids, offsets = append(ids, f.s.ID(rec, sorted[i].Event)), append(offsets, rec.Offset)
-		}
-	}
-	known, err := f.s.Owner.Done(ctx, ids, offsets)
+	sorted, marks, err := f.look(ctx, r, records)
 	if err != nil {
 		return err
 	}
-	for i, rec := range sorted {
-		what := whats[i]
-		if what == open {
-			what = of(known, f.s.ID(rec.Record, rec.Event), rec.Offset)
+	for len(marks) > 0 {
+		var lanes []*Record
+		n := 0
+		for ; n < len(marks) && len(lanes) < window/2; n++ {
+			if marks[n].what == open {
+				lanes = append(lanes, &sorted[n])
+			}
 		}
-		if what == open {
-			if err := f.await(ctx, r, window-1); err != nil {
+		if len(lanes) > 0 {
+			if err := f.await(ctx, r, window/2); err != nil {
 				return err
 			}
 		}
-		if r.look(rec.Offset, what); what == open {
-			f.s.Feed(rec)
-		}
+		r.look(marks[:n])
+		f.s.Feed(lanes)
+		sorted, marks = sorted[n:], marks[n:]
 	}
 	return nil
 }
 
-// of says what the store knows of a record; open = nothing.
-func of(known replay.Known, id string, offset int64) Outcome {
-	if _, handled := known.Handled[id]; handled {
-		return Duplicate
+// look says what records are, and what of them the store knows.
+func (f *Feeder) look(ctx context.Context, r *run, records []*kgo.Record) ([]Record, []mark, error) {
+	sorted, marks := make([]Record, len(records)), make([]mark, len(records))
+	ids := make([]string, 0, len(records))
+	for i, rec := range records {
+		sorted[i] = Record{Record: rec, run: r}
+		marks[i] = mark{rec.Offset, f.sort(r.part, &sorted[i])}
+		if marks[i].what == open {
+			ids = append(ids, f.s.ID(rec, sorted[i].Event))
+		}
 	}
-	if _, stands := known.Standing[offset]; stands { // promise: in order; left to redrive
-		return Standing
+	if len(ids) == 0 {
+		return sorted, marks, nil
 	}
-	return open
+	known, err := f.s.Owner.Done(ctx, ids, marks[0].offset, marks[len(marks)-1].offset+1)
+	if err != nil {
+		return nil, nil, err
+	}
+	asked := 0
+	for i := range marks {
+		m := &marks[i]
+		if m.what != open {
+			continue
+		}
+		if known.Handled[asked] {
+			m.what = Duplicate
+		} else if _, stands := known.Standing[m.offset]; stands { // promise: in order; left to redrive
+			m.what = Standing
+		}
+		asked++
+	}
+	return sorted, marks, nil
 }
 
 // sort says what a record is, as far as it shows without the store.
@@ -259,14 +276,16 @@ func (f *Feeder) sort(part replay.Part, r *Record) Outcome {
 
 // await waits until at most some records are in the lanes, and live ones leave room.
 func (f *Feeder) await(ctx context.Context, r *run, most int) error {
+	free := func() bool {
+		_, room := f.s.Room()
+		return r.few(most) && (room || most == 0)
+	}
+	if free() {
+		return nil
+	}
 	tick := time.NewTicker(max(f.s.Look/20, 10*time.Millisecond))
 	defer tick.Stop()
-	moved := time.Now()
-	for {
-		_, room := f.s.Room()
-		if n := r.inFlight(); n <= most && (room || most == 0) {
-			return nil
-		}
+	for moved := time.Now(); !free(); {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -280,4 +299,5 @@ func (f *Feeder) await(ctx context.Context, r *run, most int) error {
 			}
 		}
 	}
+	return nil
 }

@@ -1,6 +1,8 @@
 package again
 
 import (
+	"cmp"
+	"slices"
 	"sync"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -25,6 +27,14 @@ const (
 	outcomes
 )
 
+// Of is what became of a record whose handler was to be called.
+func Of(r once.Result) Outcome {
+	if r == once.Handled {
+		return Handled
+	}
+	return Duplicate
+}
+
 // Record is a record of a replay on its way through the lane of its key.
 type Record struct {
 	*kgo.Record
@@ -36,15 +46,9 @@ type Record struct {
 // Replay is the id of the request.
 func (r *Record) Replay() int64 { return r.run.part.ID }
 
-// Reached says how far the replay has come when this record is done, too, if it is
-// the lowest one that is not done: the cursor moves in its transaction.
-func (r *Record) Reached(res once.Result) (replay.Step, bool) {
-	o := Handled
-	if res != once.Handled {
-		o = Duplicate
-	}
-	return r.run.with(r.Offset, o)
-}
+// Reached says how far the replay has come when what a transaction has done of it is
+// done, by offset; false = a record below that is not: the cursor moves with it.
+func (r *Record) Reached(done map[int64]once.Result) (replay.Step, bool) { return r.run.with(done) }
 
 // Done says that the record is done; what it left is committed.
 func (r *Record) Done(o Outcome) { r.run.done(r.Offset, o) }
@@ -57,8 +61,9 @@ type run struct {
 	marks []mark // from the cursor on
 	next  int64  // behind the last one that was looked at
 	below replay.Counts
-	open  int
-	moved chan struct{} // something was done
+	open  int           // records in the lanes
+	most  int           // of them, that somebody waits for
+	moved chan struct{} // there are no more than that
 }
 
 type mark struct {
@@ -70,14 +75,16 @@ func newRun(p replay.Part) *run {
 	return &run{part: p, next: p.Cursor, below: p.Counts, moved: make(chan struct{}, 1)}
 }
 
-// look notes a record; what it turns out to be at once is done.
-func (r *run) look(offset int64, what Outcome) {
+// look notes records; what they turn out to be at once is done.
+func (r *run) look(marks []mark) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.marks = append(r.marks, mark{offset, what})
-	r.next = offset + 1
-	if what == open {
-		r.open++
+	r.marks = append(r.marks, marks...)
+	r.next = marks[len(marks)-1].offset + 1
+	for _, m := range marks {
+		if m.what == open {
+			r.open++
+		}
 	}
 }
 
@@ -91,23 +98,25 @@ func (r *run) end() {
 func (r *run) done(offset int64, what Outcome) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for i := range r.marks { // a window of a few hundred
-		if r.marks[i].offset == offset && r.marks[i].what == open {
-			r.marks[i].what = what
-			r.open--
-		}
+	i, found := slices.BinarySearchFunc(r.marks, offset, func(m mark, offset int64) int { return cmp.Compare(m.offset, offset) })
+	if found && r.marks[i].what == open {
+		r.marks[i].what = what
+		r.open--
 	}
-	select {
-	case r.moved <- struct{}{}:
-	default:
+	if r.open <= r.most {
+		select {
+		case r.moved <- struct{}{}:
+		default:
+		}
 	}
 }
 
-// inFlight is how many records are in the lanes.
-func (r *run) inFlight() int {
+// few says whether at most some records are in the lanes; if not, moved says when.
+func (r *run) few(most int) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.open
+	r.most = most
+	return r.open <= most
 }
 
 // step is how far the replay has come.
@@ -123,25 +132,24 @@ func (r *run) step() replay.Step {
 	return replay.Step{Cursor: r.cursor(r.marks), Counts: r.below}
 }
 
-// with is step, were the lowest open record done; false = it is not this one.
-func (r *run) with(offset int64, what Outcome) (replay.Step, bool) {
+// with is step, were the records of a transaction done; false = the lowest one that is
+// not done is none of them.
+func (r *run) with(done map[int64]once.Result) (step replay.Step, further bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	counts, marks := r.below, r.marks
-	for len(marks) > 0 && (marks[0].what != open || marks[0].offset == offset) {
-		if marks[0].what == open {
-			count(&counts, what)
-		} else {
-			count(&counts, marks[0].what)
+	for ; len(marks) > 0; marks = marks[1:] {
+		what := marks[0].what
+		if what == open {
+			res, ok := done[marks[0].offset]
+			if !ok {
+				break
+			}
+			what, further = Of(res), true
 		}
-		marks = marks[1:]
+		count(&counts, what)
 	}
-	for _, m := range marks {
-		if m.offset == offset { // others below it are not done
-			return replay.Step{}, false
-		}
-	}
-	return replay.Step{Cursor: r.cursor(marks), Counts: counts}, true
+	return replay.Step{Cursor: r.cursor(marks), Counts: counts}, further
 }
 
 func (r *run) cursor(left []mark) int64 {

@@ -155,7 +155,7 @@ func (s *Session) step(ctx context.Context, lanes []*lane) (done int, took time.
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	taken := s.begin(cancel, lanes)
-	together := make([]*work, 0, len(taken))
+	together := [...][]*work{once.Live: make([]*work, 0, len(taken)), once.Replay: nil}
 	var alone []*work
 	for i := range taken {
 		w := &taken[i]
@@ -163,13 +163,13 @@ func (s *Session) step(ctx context.Context, lanes []*lane) (done int, took time.
 		switch w.o, ready = s.prepare(ctx, w); {
 		case !ready:
 			s.settle(w)
-		case w.t.mode == once.Live && w.t.tries == 0 && (w.t.row == nil || w.t.row.FirstFailed.IsZero()):
-			together = append(together, w)
+		case w.t.mode != once.Waiting && w.t.tries == 0 && (w.t.row == nil || w.t.row.FirstFailed.IsZero()):
+			together[w.t.mode] = append(together[w.t.mode], w)
 		default: // who has failed before doesn't spoil the transaction of others
 			alone = append(alone, w)
 		}
 	}
-	beside := s.handle(ctx, together)
+	beside := s.handle(ctx, together[once.Live]) + s.handle(ctx, together[once.Replay])
 	for _, w := range alone {
 		s.handle(ctx, []*work{w})
 	}

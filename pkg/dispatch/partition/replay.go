@@ -39,20 +39,21 @@ func (s *Session) room() (below int64, free bool) {
 	return s.stored, s.phase == active && !s.stuck && s.queued <= crowded
 }
 
-// feedAgain puts a record of a replay into the lane of its key, so that the key is
-// one task at a time. Its turn comes after all that is live.
-func (s *Session) feedAgain(r *again.Record) {
+// feedAgain puts records of a replay into the lanes of their keys, so that a key is one
+// task at a time. Their turn comes after all that is live.
+func (s *Session) feedAgain(records []*again.Record) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.phase != active {
 		return
 	}
-	kind, _ := s.g.Plan.Kind(r.Event.Type)
-	t := &task{mode: once.Replay, rec: r.Record, event: r.Event, bad: r.Bad, kind: kind, replay: r}
-	t.number = late(s.g.Ready.number())
-	l := s.lane(r.Key)
-	l.again = append(l.again, t)
-	s.schedule(l)
+	for _, r := range records {
+		kind, _ := s.g.Plan.Kind(r.Event.Type)
+		t := &task{mode: once.Replay, rec: r.Record, event: r.Event, bad: r.Bad, kind: kind, replay: r, number: late(s.g.Ready.number())}
+		l := s.lane(r.Key)
+		l.again = append(l.again, t)
+		s.schedule(l)
+	}
 }
 
 // bury stores a record that failed in a replay where it holds nothing: it is below

@@ -134,14 +134,12 @@ func (s *Session) handled(ctx context.Context, w *work, d once.Done) outcome {
 	if w.left.Effects > 0 {
 		s.effects.Wake()
 	}
-	switch {
-	case w.t.mode == once.Waiting:
+	switch w.t.mode {
+	case once.Waiting:
 		s.relieve(ctx, w.l, w.t)
 		return outcome{}
-	case w.t.mode == once.Replay && d.Result == once.Handled:
-		return outcome{what: again.Handled}
-	case w.t.mode == once.Replay:
-		return outcome{what: again.Duplicate}
+	case once.Replay:
+		return outcome{what: again.Of(d.Result)}
 	}
 	return outcome{done: 1}
 }

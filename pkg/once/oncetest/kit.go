@@ -190,6 +190,14 @@ func (k *kit) count(query string) int {
 	return n
 }
 
+// counted checks what a query counts.
+func (k *kit) counted(want int, query string) {
+	k.Helper()
+	if got := k.count(query); got != want {
+		k.Errorf("%s: %d, want %d", query, got, want)
+	}
+}
+
 // offsets are those of the rows of the store, in the order in which they drain.
 func (k *kit) offsets(f once.RowFilter) []int64 {
 	k.Helper()
