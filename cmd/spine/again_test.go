@@ -6,7 +6,9 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
+	"github.com/eventspine/spine/pkg/devstack/devtest"
 	"github.com/eventspine/spine/pkg/once"
 	"github.com/eventspine/spine/pkg/once/replay"
 )
@@ -101,6 +103,60 @@ func (o operator) replayUnowned() {
 	var r replayed
 	o.read(&r, "replay", "-g", "analytics", "--cancel", fmt.Sprint(id))
 	o.same("given up", "dropped", r.State)
+}
+
+// TestReplay_killed kills what runs, twice, in the middle of a replay of facts that the
+// group's store has forgotten: it goes on by itself, each fact is handled once, in the
+// order of its key, and the list tells what became of all of them.
+func TestReplay_killed(t *testing.T) {
+	t.Parallel()
+	const keys, labels = 400, 5
+	const forgotten, all = keys * (labels - 1), keys * labels
+	dir := t.TempDir()
+	env := witnesses + "=" + filepath.Join(dir, "broken") // which is not there: the witness handles all
+	o := operator{t, startDev(t, dir, env)}
+	o.publish(facts{keys: keys, labels: labels})
+	db := storeOf(t, o.d)
+	devtest.Eventually(t, 2*time.Minute, "all is handled, and stored as done: a replay ends there", func() bool {
+		var stored int
+		err := db.SQL().QueryRowContext(t.Context(), `SELECT COALESCE(SUM(next_offset), 0) FROM spine_ownership WHERE group_name = 'witness'`).Scan(&stored)
+		return err == nil && stored == all && o.counts(db, "onlooker").Calls == all
+	})
+	for _, statement := range []string{
+		`DELETE FROM spine_inbox WHERE group_name = 'witness' AND event_id IN (SELECT event_id FROM witness_calls WHERE label > '0')`,
+		`DELETE FROM witness_calls WHERE label > '0'`,
+	} {
+		if _, err := db.SQL().ExecContext(t.Context(), statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	asking := start(t, dir, o.d.env(), "replay", "-g", "witness", "--since", "start", "--execute", "--rate", "60")
+	for _, done := range []int{forgotten / 8, forgotten / 2} {
+		devtest.Eventually(t, time.Minute, "some are handled", func() bool { return o.counts(db, "witness").Calls > keys+done })
+		o.d.end(syscall.SIGKILL)
+		_ = asking.cmd.Process.Kill() // it has asked, and only watches
+		if c := o.counts(db, "witness"); c.Calls >= all || c.Calls != c.Events {
+			t.Errorf("killed: %+v, want some of them and none twice", c)
+		}
+		o.d = startDev(t, dir, env)
+	}
+	var list []replayed
+	devtest.Eventually(t, 2*time.Minute, "the replay is done", func() bool {
+		o.read(&list, "replay", "-g", "witness", "--list")
+		return len(list) == 1 && list[0].State == "done"
+	})
+	o.same("calls", counts{Calls: all, Events: all}, o.counts(db, "witness"))
+	o.same("the other group", counts{Calls: all, Events: all}, o.counts(db, "onlooker"))
+	r := list[0]
+	if r.Done != r.Records || r.Handled+r.Duplicate != all || r.Handled > forgotten || r.Handled == 0 || r.Failed != 0 {
+		t.Errorf("%d forgotten of %d, listed: %+v", forgotten, all, r)
+	}
+	var disorder int
+	if err := db.SQL().QueryRowContext(t.Context(), `SELECT COUNT(*) FROM witness_calls a JOIN witness_calls b ON a.record_key = b.record_key
+		WHERE a.place < b.place AND a.label >= b.label`).Scan(&disorder); err != nil {
+		t.Fatal(err)
+	}
+	o.same("facts of a key out of order", 0, disorder)
 }
 
 // storeOf opens the store beside a dev.
