@@ -8,6 +8,7 @@ import (
 	"github.com/eventspine/spine/pkg/consumer/consumertest"
 	"github.com/eventspine/spine/pkg/event"
 	"github.com/eventspine/spine/producers/shopify"
+	"github.com/eventspine/spine/schemas"
 	"github.com/eventspine/spine/schemas/order"
 )
 
@@ -16,7 +17,8 @@ func TestFleet_conformance(t *testing.T) {
 	t.Parallel()
 	day := twoVersions(aDay(t, 16))
 	options := consumertest.Options{
-		Events: func(uint64) []consumertest.Event { return day },
+		Events:  func(uint64) []consumertest.Event { return day },
+		Schemas: schemas.Files,
 		Volatile: []string{ // the time of a call
 			"notifications_messages.sent_at", "notification.sent.v1.Meta.OccurredAt",
 		},

@@ -67,17 +67,21 @@ func TestRebuild(t *testing.T) {
 		t.Errorf("a preview: %+v", p)
 	}
 	r.equal("after a preview", want)
+	if found := r.shadow(); len(found.differences()) > 0 || found.Handled == 0 {
+		t.Errorf("a shadow of what is right: %+v", found)
+	}
 	r.again()
 	r.equal("as it was", want)
 
 	for _, statement := range []string{
-		`UPDATE analytics_revenue SET amount = amount + 1`, `DELETE FROM analytics_withdrawal_lines`, `UPDATE analytics_orders SET currency = 'XXX'`,
+		`UPDATE analytics_revenue SET amount = amount + 1`, `UPDATE analytics_order_parts SET part_no = 9 WHERE part_no = 0`, `UPDATE analytics_orders SET currency = 'XXX'`,
 		`DELETE FROM spine_inbox WHERE group_name = 'analytics' AND event_id IN (SELECT event_id FROM spine_inbox WHERE group_name = 'analytics' LIMIT 3)`,
 	} {
 		if _, err := db.SQL().ExecContext(t.Context(), statement); err != nil {
 			t.Fatal(err)
 		}
 	}
+	r.compared()
 	r.killed()
 	r.again()
 	r.equal("after somebody wrote in it", want)
@@ -98,7 +102,49 @@ func (r rebuilder) refused() {
 			r.t.Errorf("%s is refused: %s", group, said)
 		}
 	}
-	r.spine(2, "replay", "-g", "analytics", "--rebuild", "--since", "1h")
+	r.spine(4, "replay", "-g", "invoicing", "--rebuild", "--shadow")
+	for _, wrong := range [][]string{{"--since", "1h"}, {"--shadow", "--execute"}, {"--shadow", "--effects"}} {
+		r.spine(2, append([]string{"replay", "-g", "analytics", "--rebuild"}, wrong...)...)
+	}
+}
+
+// compared shows what a rebuild would change, and changes nothing.
+func (r rebuilder) compared() {
+	r.t.Helper()
+	before := r.tables()
+	moved := r.count("order_parts WHERE part_no = 9")
+	r.same("what differs", []string{
+		fmt.Sprintf("analytics_order_parts +%d ~0 -%[1]d", moved), fmt.Sprintf("analytics_orders +0 ~%d -0", r.count("orders")),
+		fmt.Sprintf("analytics_revenue +0 ~%d -0", r.count("revenue")),
+	}, r.shadow("--unmask").differences())
+	if r.db.Dialect() == once.SQLite {
+		out, said := r.spine(0, "replay", "-g", "analytics", "--rebuild", "--shadow", "--limit", "2")
+		if !strings.Contains(said, "nothing was changed") {
+			r.t.Errorf("a shadow of a rebuild says %s", said)
+		}
+		goldenText(r.t, "rebuild_shadow.golden", unvarying(out))
+	}
+	r.equal("after a shadow", before)
+	if r.begun() || r.stands("shadow") {
+		r.t.Error("a shadow is left behind")
+	}
+}
+
+func (r rebuilder) shadow(words ...string) (s shadowed) {
+	r.t.Helper()
+	r.read(&s, append([]string{"replay", "-g", "analytics", "--rebuild", "--shadow"}, words...)...)
+	if !s.Shadow || !s.Rebuild || s.Executed || s.WouldFail.Count > 0 {
+		r.t.Errorf("a shadow of a rebuild says %+v", s)
+	}
+	return s
+}
+
+func (r rebuilder) count(rows string) (n int) {
+	r.t.Helper()
+	if err := r.db.SQL().QueryRowContext(r.t.Context(), `SELECT COUNT(*) FROM analytics_`+rows).Scan(&n); err != nil {
+		r.t.Fatal(err)
+	}
+	return n
 }
 
 func (r rebuilder) again() {
@@ -126,15 +172,17 @@ func (r rebuilder) killed() {
 	r.equal("after a kill", before)
 }
 
-// begun says whether the scratch store is there.
-func (r rebuilder) begun() bool {
+// begun says whether the scratch store of a rebuild is there.
+func (r rebuilder) begun() bool { return r.stands("rebuild") }
+
+func (r rebuilder) stands(purpose string) bool {
 	r.t.Helper()
 	if r.db.Dialect() == once.SQLite {
-		_, err := os.Stat(r.db.Name() + ".analytics.rebuild")
+		_, err := os.Stat(r.db.Name() + ".analytics." + purpose)
 		return err == nil
 	}
 	var n int
-	err := r.db.SQL().QueryRowContext(r.t.Context(), `SELECT COUNT(*) FROM pg_namespace WHERE nspname = $1`, r.db.Name()+"_analytics_rebuild").Scan(&n)
+	err := r.db.SQL().QueryRowContext(r.t.Context(), `SELECT COUNT(*) FROM pg_namespace WHERE nspname = $1`, r.db.Name()+"_analytics_"+purpose).Scan(&n)
 	if err != nil {
 		r.t.Fatal(err)
 	}

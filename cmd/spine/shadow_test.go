@@ -15,9 +15,9 @@ import (
 )
 
 type shadowed struct {
-	Executed, Shadow bool
-	Handled          int
-	Tables           []struct {
+	Executed, Shadow, Rebuild bool
+	Handled                   int
+	Tables                    []struct {
 		Table                   string
 		Key                     []string
 		Added, Changed, Removed int

@@ -16,6 +16,7 @@ import (
 
 	"github.com/eventspine/spine/pkg/app/cli"
 	"github.com/eventspine/spine/pkg/app/config"
+	"github.com/eventspine/spine/pkg/app/rebuild"
 	"github.com/eventspine/spine/pkg/app/retell"
 	"github.com/eventspine/spine/pkg/app/tap"
 	"github.com/eventspine/spine/pkg/consumer"
@@ -63,8 +64,9 @@ the group has done at the moment: what is after that comes live.
 
 With --rebuild, make the tables of a group anew: its handlers run over all that the group has handled, on a scratch
 store beside the live one, and the result is swapped in, in one transaction. The group may run meanwhile, and goes
-on from there. A group that publishes or asks for effects is refused (exit 4): its numbers would change. So is one
-whose facts are no longer all in their topics.
+on from there. With --shadow the tables are made and compared with the live ones, and nothing is swapped in. A group
+that publishes or asks for effects is refused (exit 4): its numbers would change. So is one whose facts are no longer
+all in their topics.
 
 With --system, translate the kept deliveries of a source system again, after its adapter was fixed and deployed.
 The window is translated by this binary on a scratch store and compared, by event id, with what was published: new,
@@ -75,6 +77,7 @@ content under an old id is shown field by field and refused (exit 4) unless --ac
   spine replay -g analytics --since 2h --shadow
   spine replay -g invoicing --list
   spine replay -g invoicing --cancel 3
+  spine replay -g analytics --rebuild --shadow
   spine replay -g analytics --rebuild --execute
   spine replay --system shopify --since 48h
   spine replay --system shopify --since 2026-03-14 --facts refund.issued.v1 --execute --rate 200`,
@@ -98,7 +101,7 @@ content under an old id is shown field by field and refused (exit 4) unless --ac
 	f.BoolVar(&o.list, "list", false, "list the replays of the last 30 days")
 	f.BoolVar(&o.rebuild, "rebuild", false, "make the group's tables anew, from all that it has handled")
 	f.Int64Var(&o.cancel, "cancel", 0, "give up a replay, by its number; what was handled stays")
-	f.BoolVar(&o.shadow, "shadow", false, "handle the range on a copy of the store, and show what would differ")
+	f.BoolVar(&o.shadow, "shadow", false, "on a copy of the store, show what would differ")
 	f.IntVar(&o.limit, "limit", 20, "with --shadow: show that many rows of each table, facts, effects and failures; all are counted")
 	f.BoolVar(&o.unmask, "unmask", false, "with --shadow: show personal data, and text in tables")
 	o.system.Flags(cmd)
@@ -147,8 +150,10 @@ func run(ctx context.Context, c *cli.CLI, o options) (err error) {
 		return err
 	}
 	switch {
+	case o.rebuild && o.shadow:
+		return j.shadowOfRebuild(ctx, l, demo)
 	case o.rebuild:
-		return j.remake(ctx, l, demo)
+		return rebuild.Run(ctx, j.rebuilding(l, demo))
 	case o.list:
 		return j.show(ctx)
 	case o.cancel != 0:
@@ -203,10 +208,17 @@ func (j *job) check() (err error) {
 	return nil
 }
 
+func (j *job) checkRebuild() error {
+	if j.since != "" || j.until != "" || len(j.facts) > 0 || j.rate != 0 || j.effects || j.noWait || j.list || j.cancel != 0 {
+		return cli.Usage("--rebuild takes all that the group has handled, and is waited for: of the other flags it has --execute, --backfill and --shadow only")
+	}
+	return rebuild.Check(j.of)
+}
+
 func (o options) checkShadow() error {
 	switch {
-	case o.shadow && (o.execute || o.list || o.rebuild || o.cancel != 0):
-		return cli.Usage("--shadow shows what would differ: without --execute, --list, --rebuild and --cancel")
+	case o.shadow && (o.execute || o.list || o.cancel != 0):
+		return cli.Usage("--shadow shows what would differ: without --execute, --list and --cancel")
 	case o.limit < 0:
 		return cli.Usage("--limit: want no negative number")
 	}

@@ -24,21 +24,42 @@ const shadowPurpose = "shadow"
 // shadowing is a replay on a copy of the store.
 type shadowing struct {
 	*job
-	live   *once.DB
-	run    *shadow.Shadow
-	codec  *wire.Codec
-	tables []difference.Table // of the copy, as they were
-	found  shadowed
+	l        *config.Loaded
+	live     *once.DB
+	run      *shadow.Shadow
+	codec    *wire.Codec
+	tables   []difference.Table // as they were
+	released bool               // a record that fails holds no key
+	found    shadowed
+	progress *cli.Progress
+	n, total int64 // records that were tried, offsets of all
 }
 
 // inShadow handles the range on a copy of the store, which is removed again, and shows
 // what differs.
-func (j *job) inShadow(ctx context.Context, l *config.Loaded) (err error) {
-	url, err := l.ResolveText(l.DatabaseOf(j.group).URL)
+func (j *job) inShadow(ctx context.Context, l *config.Loaded) error {
+	ranges, err := j.read(ctx, nil)
 	if err != nil {
 		return err
 	}
-	ranges, err := j.read(ctx, nil)
+	return j.aside(ctx, l, func(ctx context.Context, s *shadowing, mirror *scratch.Store) (err error) {
+		if err := mirror.Fill(ctx); err != nil {
+			return err
+		}
+		if s.tables, err = difference.Keep(ctx, mirror.DB.DB); err != nil {
+			return err
+		}
+		if err := s.begin(ctx); err != nil {
+			return err
+		}
+		return s.handle(ctx, ranges)
+	})
+}
+
+// aside gives fn a store beside the live one, empty, which is removed again, and shows
+// what differs in the end from the tables that fn has kept.
+func (j *job) aside(ctx context.Context, l *config.Loaded, fn func(context.Context, *shadowing, *scratch.Store) error) (err error) {
+	url, err := l.ResolveText(l.DatabaseOf(j.group).URL)
 	if err != nil {
 		return err
 	}
@@ -50,15 +71,10 @@ func (j *job) inShadow(ctx context.Context, l *config.Loaded) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, mirror.Remove(context.WithoutCancel(ctx))) }()
-	if err := mirror.Fill(ctx); err != nil {
-		return err
-	}
-	s := &shadowing{job: j, live: j.db, found: newShadowed(j.limit)}
+	s := &shadowing{job: j, l: l, live: j.db, found: newShadowed(j.limit)}
+	s.found.Rebuild = j.rebuild
 	j.db = mirror.DB // from here on the copy is what the group has done
-	if err := s.begin(ctx, l); err != nil {
-		return err
-	}
-	if err := s.handle(ctx, ranges); err != nil {
+	if err := fn(ctx, s, mirror); err != nil {
 		return err
 	}
 	if err := s.look(ctx); err != nil {
@@ -74,58 +90,62 @@ func (j *job) inShadow(ctx context.Context, l *config.Loaded) (err error) {
 	return nil
 }
 
-// begin keeps the tables as they are and makes what handles records.
-func (s *shadowing) begin(ctx context.Context, l *config.Loaded) (err error) {
+// begin makes what handles records.
+func (s *shadowing) begin(ctx context.Context) (err error) {
 	if s.owned, err = replay.Ownerships(ctx, s.db.DB, s.group); err != nil {
 		return err
 	}
-	if s.tables, err = difference.Keep(ctx, s.db.DB); err != nil {
-		return err
-	}
-	if s.codec, err = cli.Codec(l); err != nil {
+	if s.codec, err = cli.Codec(s.l); err != nil {
 		return err
 	}
 	_, topics, err := s.Fleet.Contracts()
 	if err != nil {
 		return err
 	}
-	set := cli.RunOptions(l.Config, s.of)
+	set := cli.RunOptions(s.l.Config, s.of)
+	s.released = set.Release
 	s.run, err = shadow.New(ctx, shadow.Options{
 		Group: set.Group, DB: s.db, Codec: s.codec, Route: topics.Route, Instances: set.Instances,
-		Effects: s.effects, AtLeastOnce: set.AtLeastOnce, Deadline: set.Deadline,
+		Effects:     s.effects || s.rebuild, // a rebuild is no replay to its handlers
+		AtLeastOnce: set.AtLeastOnce, Deadline: set.Deadline,
 	})
 	return err
 }
 
-// handle has the copy handle what the group has not. What leaves is taken out now and
-// then, so that it doesn't pile up.
+// handle has the copy handle what the group has not.
 func (s *shadowing) handle(ctx context.Context, ranges []replay.Range) (err error) {
-	var total, n int64
 	for _, r := range ranges {
-		total += r.Until - r.From
+		s.total += r.Until - r.From
 	}
-	p := cli.NewProgress(s.Stderr, !s.People())
-	defer p.End()
+	s.progress = cli.NewProgress(s.Stderr, !s.People())
+	defer s.progress.End()
 	s.found.plan, err = s.survey(ctx, func(c candidate) error {
-		failed, err := s.run.Handle(ctx, c.record, c.id)
-		if err != nil {
-			return err
-		}
-		if failed != nil {
-			s.found.Failures.Add(failure(c, failed))
-		} else {
-			s.found.Handled++
-		}
-		if n++; n%previewBatch == 0 {
-			p.At("", n, total)
-			return s.published(ctx)
-		}
-		return nil
+		_, err := s.try(ctx, c)
+		return err
 	})
 	if err != nil {
 		return err
 	}
 	return s.published(ctx)
+}
+
+// try has the copy handle a record, and says whether it fails. What leaves is taken out
+// now and then, so that it doesn't pile up.
+func (s *shadowing) try(ctx context.Context, c candidate) (failed bool, err error) {
+	why, err := s.run.Handle(ctx, c.record, c.id)
+	if err != nil {
+		return false, err
+	}
+	if why != nil {
+		s.found.Failures.Add(failure(c, why))
+	} else {
+		s.found.Handled++
+	}
+	if s.n++; s.n%previewBatch == 0 {
+		err = s.published(ctx)
+	}
+	s.progress.At("records", s.n, s.total)
+	return why != nil, err
 }
 
 func failure(c candidate, f *shadow.Failure) failedFact {

@@ -15,7 +15,9 @@ import (
 type shadowed struct {
 	plan
 	Shadow    bool                       `json:"shadow"`
-	Handled   int64                      `json:"handled"` // in the shadow
+	Rebuild   bool                       `json:"rebuild"`  // from nothing
+	Warnings  []string                   `json:"warnings"` // why a rebuild may differ
+	Handled   int64                      `json:"handled"`  // in the shadow
 	Tables    []tableDifference          `json:"tables"`
 	Published show.Listed[publishedFact] `json:"would_publish"`
 	Asked     show.Listed[askedEffect]   `json:"would_ask"`
@@ -24,7 +26,7 @@ type shadowed struct {
 
 func newShadowed(limit int) shadowed {
 	return shadowed{
-		Shadow: true, Tables: []tableDifference{}, Published: show.Listed[publishedFact]{Shown: []publishedFact{}, Most: limit},
+		Shadow: true, Warnings: []string{}, Tables: []tableDifference{}, Published: show.Listed[publishedFact]{Shown: []publishedFact{}, Most: limit},
 		Asked: show.Listed[askedEffect]{Shown: []askedEffect{}, Most: limit}, Failures: show.Listed[failedFact]{Shown: []failedFact{}, Most: limit},
 	}
 }
@@ -111,6 +113,7 @@ func masked(c difference.Column, value *string, unmask bool) *string {
 func (s shadowed) show(j *job) error {
 	err := j.Print(s, s.table)
 	if err == nil && j.People() {
+		j.Warn(s.Warnings)
 		fmt.Fprintln(j.Stderr, "spine: a shadow, nothing was changed; --execute instead of --shadow does it")
 	}
 	return err

@@ -131,3 +131,10 @@ func Terminal(w any) bool {
 	f, ok := w.(interface{ Fd() uintptr })
 	return ok && isatty.IsTerminal(f.Fd())
 }
+
+// Warn tells people what to think of before they rely on an output.
+func (a *CLI) Warn(all []string) {
+	for _, warning := range all {
+		fmt.Fprintf(a.Stderr, "spine: WARNING: %s\n", warning)
+	}
+}

@@ -1,5 +1,5 @@
 // Package consumertest is the conformance kit of groups: it gives a fresh group every
-// fact that it reads, first without faults and then with one kind of fault at a time,
+// fact that it reads, in every version and frozen revision of its schema, first without faults and then with one kind of fault at a time,
 // and compares what the group leaves behind. It needs no Kafka: a small engine of its
 // own does what dispatch does, on the store that dispatch uses. Only tests import it.
 //
@@ -13,6 +13,7 @@ package consumertest
 
 import (
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
@@ -36,6 +37,9 @@ type Options struct {
 	// Events are a believable history, the same for the same seed: every event is
 	// handled. Generated facts, valid and senseless, follow it.
 	Events func(seed uint64) []Event
+	// Schemas are the fleet's, with their frozen revisions below released: writers of
+	// older revisions take turns with those of today's. nil = all write as today.
+	Schemas fs.FS
 	// Volatile names what differs between two equal runs, such as the time of a call:
 	// "table.column", "fact.Field.Field" or "effect.Field".
 	Volatile []string
@@ -125,7 +129,7 @@ func (k *kit) refer(tb testing.TB) (found []string) {
 		case became == handledWell:
 			handled[e.Type] = true
 		case e.believable, r.panicked[e.ID]:
-			found = append(found, fmt.Sprintf("%s %s: %s, without any fault", e.Type, e.Key, became))
+			found = append(found, fmt.Sprintf("%s %s: %s, without any fault", e.title(), e.Key, became))
 		}
 	}
 	for _, typ := range r.types() {

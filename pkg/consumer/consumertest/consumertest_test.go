@@ -251,8 +251,6 @@ func TestFindings_ofBadGroups(t *testing.T) {
 	}
 }
 
-// A column that is known to differ, and a number that depends on the order between
-// keys, are left out where they are named.
 // Facts of an older major are generated, too: what the upcaster makes of them, or that
 // it refuses, is the same in every run.
 func TestRun_generatesOlderMajors(t *testing.T) {
@@ -279,6 +277,70 @@ func TestRun_generatesOlderMajors(t *testing.T) {
 	}
 }
 
+// Writers of frozen revisions take turns with those of today, believable events among
+// what they write: what an older revision doesn't know is its default.
+func TestRun_writesFrozenRevisions(t *testing.T) {
+	t.Parallel()
+	frozen := fstest.MapFS{
+		"released/payment/received.v1.r1.avsc": {Data: without(t, payment.ReceivedV1{}.AvroSchema(), "authorization_ref")},
+		"released/payment/received.v1.r2.avsc": {Data: []byte(payment.ReceivedV1{}.AvroSchema())}, // as it is today
+	}
+	var all, old atomic.Int64
+	g := func() consumer.Group {
+		return group(func(ctx context.Context, tx consumer.Tx, e paid) error {
+			all.Add(1)
+			if e.Data.AuthorizationRef == nil {
+				old.Add(1)
+				return consumer.Reject("no reference")
+			}
+			return good(ctx, tx, e)
+		})
+	}
+	referred := func(seed uint64) []consumertest.Event {
+		list := payments(seed)
+		for i := range list {
+			fact := list[i].Fact.(payment.ReceivedV1) //nolint:forcetypeassert // what payments makes
+			fact.AuthorizationRef = new(string)
+			list[i].Fact = fact
+		}
+		return list
+	}
+	found := consumertest.Findings(t, g, consumertest.Options{Events: referred})
+	if len(found) > 0 {
+		t.Errorf("with today's schema alone: %q", found)
+	}
+	found = consumertest.Findings(t, g, consumertest.Options{Events: referred, Schemas: frozen})
+	const want = "payment.received.v1, written as received.v1.r1, till/uk:0: rejected: no reference, without any fault"
+	if len(found) != 2 || found[0] != want {
+		t.Errorf("want %q twice, once for each second payment: %q", want, found)
+	}
+	if all.Load() == 0 || old.Load() == 0 {
+		t.Errorf("%d handled, %d of them old", all.Load(), old.Load())
+	}
+}
+
+// without takes a field out of a schema.
+func without(t *testing.T, schema, field string) []byte {
+	t.Helper()
+	var record map[string]any
+	if err := json.Unmarshal([]byte(schema), &record); err != nil {
+		t.Fatal(err)
+	}
+	fields, _ := record["fields"].([]any)
+	kept := slices.DeleteFunc(slices.Clone(fields), func(f any) bool { return f.(map[string]any)["name"] == field }) //nolint:forcetypeassert // it is a schema
+	if len(kept) != len(fields)-1 {
+		t.Fatalf("no field %s", field)
+	}
+	record["fields"] = kept
+	text, err := json.Marshal(record)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+// A column that is known to differ, and a number that depends on the order between
+// keys, are left out where they are named.
 func TestOptions_masks(t *testing.T) {
 	t.Parallel()
 	clock := func(ctx context.Context, tx consumer.Tx, e paid) error {

@@ -24,6 +24,7 @@ const topic = "all.facts"
 type given struct {
 	event.Event
 	payload    []byte
+	revision   revision // that wrote it; zero = today's
 	believable bool
 }
 
@@ -207,7 +208,7 @@ func (r *engine) decode(e given) (h consumer.Handler, fact any, err error) {
 	for _, h := range r.group.On {
 		if h.Type == e.Type {
 			fact = h.New()
-			return h, fact, decoded(e.payload, fact)
+			return h, fact, decoded(e, fact)
 		}
 	}
 	for _, h := range r.group.On {
@@ -216,7 +217,7 @@ func (r *engine) decode(e given) (h consumer.Handler, fact any, err error) {
 				continue
 			}
 			old := up.New()
-			if err := decoded(e.payload, old); err != nil {
+			if err := decoded(e, old); err != nil {
 				return h, nil, err
 			}
 			fact, err = up.Convert(old, e.Instance)
@@ -238,13 +239,17 @@ func (r *engine) types() []string {
 	return slices.Sorted(maps.Keys(all))
 }
 
-func decoded(payload []byte, into any) error {
+func decoded(e given, into any) error {
 	fact, ok := into.(interface{ DecodeAvro(*avrobin.Reader) })
 	if !ok {
 		return fmt.Errorf("%T is no generated fact", into)
 	}
 	reader := avrobin.NewReader()
-	reader.Reset(payload)
+	if e.revision.read == nil {
+		reader.Reset(e.payload)
+	} else if err := e.revision.read.Reset(reader, e.payload); err != nil {
+		return err
+	}
 	fact.DecodeAvro(reader)
 	return reader.Finish()
 }

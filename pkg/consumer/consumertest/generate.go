@@ -57,7 +57,7 @@ func history(tb testing.TB, g consumer.Group, o Options) (list []given) {
 			}
 		}
 	}
-	return list
+	return aged(tb, o.Schemas, list, readers)
 }
 
 // filler makes values.

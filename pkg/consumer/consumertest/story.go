@@ -104,7 +104,7 @@ func tell(f fault, events []given, at int, strikes func(int) bool, diff []string
 		if strikes(i) {
 			what = f.happen
 		}
-		fmt.Fprintf(&b, "  %d. %s %s (%s) %s\n", i+1, e.Type, e.Key, e.ID, what)
+		fmt.Fprintf(&b, "  %d. %s %s (%s) %s\n", i+1, e.title(), e.Key, e.ID, what)
 	}
 	if at < 0 && f.strike != nil && len(events) > 1 {
 		b.WriteString("  (no single one of these faults shows it)\n")
@@ -118,6 +118,14 @@ func tell(f fault, events []given, at int, strikes func(int) bool, diff []string
 		b.WriteString("  " + contrast(line, diff) + "\n")
 	}
 	return b.String()
+}
+
+// title names the fact, and the revision of its schema if it isn't today's.
+func (e given) title() string {
+	if e.revision.name == "" {
+		return e.Type
+	}
+	return e.Type + ", written as " + e.revision.name + ","
 }
 
 // long is the length of a line that is shown as a whole.

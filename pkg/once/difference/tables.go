@@ -44,21 +44,34 @@ const copies = "spine_kept_"
 // Keep copies all tables of a database but those of the store itself and of the
 // migrations, by name, for Compare.
 func Keep(ctx context.Context, db *database.DB) ([]Table, error) {
+	tables, err := Tables(ctx, db)
+	if err != nil {
+		return nil, err
+	}
+	return tables, db.Write(ctx, func(ctx context.Context, tx *sql.Tx) error { return KeepFrom(ctx, tx, tables, "") })
+}
+
+// Tables are those that Keep copies.
+func Tables(ctx context.Context, db *database.DB) ([]Table, error) {
 	tables, err := list(ctx, db)
 	if err != nil {
 		return nil, err
 	}
-	err = db.Write(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		for i := range tables {
-			t := &tables[i]
-			t.kept = fmt.Sprintf("%s%d", copies, i)
-			if _, err := tx.ExecContext(ctx, `CREATE TABLE `+t.kept+` AS SELECT * FROM `+database.Quote(t.Name)); err != nil {
-				return fmt.Errorf("keeping the rows of %s: %w", t.Name, err)
-			}
+	for i := range tables {
+		tables[i].kept = fmt.Sprintf("%s%d", copies, i)
+	}
+	return tables, nil
+}
+
+// KeepFrom is Keep of the rows that stand elsewhere in tables of the same names, behind
+// from.
+func KeepFrom(ctx context.Context, tx *sql.Tx, tables []Table, from string) error {
+	for _, t := range tables {
+		if _, err := tx.ExecContext(ctx, `CREATE TABLE `+t.kept+` AS SELECT * FROM `+from+database.Quote(t.Name)); err != nil {
+			return fmt.Errorf("keeping the rows of %s: %w", t.Name, err)
 		}
-		return nil
-	})
-	return tables, err
+	}
+	return nil
 }
 
 const (

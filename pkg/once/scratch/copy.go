@@ -52,14 +52,8 @@ type copying struct {
 const ErrVersion = database.Error("the live tables are of another version than those that this binary makes: start its process first")
 
 func (s *Store) copy(ctx context.Context, from, into *database.DB) error {
-	if s.tables != nil {
-		live, _, err := s.live.Versions(ctx, s.group, s.tables)
-		if err != nil {
-			return database.Available(err)
-		}
-		if here, _, err := s.Versions(ctx, s.group, s.tables); err != nil || here != live {
-			return errors.Join(ErrVersion, err)
-		}
+	if err := s.sameVersion(ctx); err != nil {
+		return err
 	}
 	tables, err := s.Tables(ctx)
 	if err != nil {

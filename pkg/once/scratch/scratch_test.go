@@ -2,6 +2,7 @@ package scratch_test
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"os"
@@ -279,5 +280,36 @@ func TestForeignSchema(t *testing.T) {
 	}()
 	if _, err := scratch.Open(t.Context(), k.options()); err == nil {
 		t.Error("a person's schema was taken")
+	}
+}
+
+// What Begin finds is one snapshot: where the live group stands, what it has handled
+// ahead of that, and its rows; nothing of it is handled here.
+func TestBegin(t *testing.T) {
+	t.Parallel()
+	k := newKit(t)
+	owner := k.own(k.live, 0)
+	for i, who := range []string{"ann", "bob"} {
+		k.ok(k.pack(owner, int64(i), who))
+	}
+	k.own(k.live, 1)
+	for _, offset := range []int64{5, 3} { // in flight: 2 and 4 aren't done
+		item := once.Item{EventID: fmt.Sprint("event-", offset), Record: once.Record{Topic: topic, Offset: offset}}
+		_, err := owner.Do(t.Context(), item, func(context.Context, once.Tx) error { return nil })
+		k.ok(err)
+	}
+	s := k.open()
+	parts, err := s.Begin(t.Context(), func(ctx context.Context, tx *sql.Tx, live string) error {
+		k.ok(k.pack(owner, 2, "cid")) // after the snapshot, which the next line has begun at the latest
+		_, err := tx.ExecContext(ctx, `CREATE TABLE kept AS SELECT "Who" FROM `+live+`stock_keeping_boxes`)
+		return err
+	})
+	k.ok(err)
+	k.same("parts", []scratch.Part{{Topic: topic, Next: 2, Ahead: []int64{3, 5}}, {Topic: topic, Partition: 1}}, parts)
+	k.same("kept", []string{"ann", "bob"}, k.rows(s.DB, `SELECT "Who" FROM kept ORDER BY 1`))
+	k.same("rows", 0, len(k.boxes(s.DB)))
+	k.same("handled", 0, len(k.handled(s.DB)))
+	if next := k.own(s.DB, 0).NextOffset(); next != 6 {
+		t.Errorf("a replay here ends below %d", next)
 	}
 }

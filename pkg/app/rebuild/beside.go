@@ -1,4 +1,4 @@
-package again
+package rebuild
 
 import (
 	"context"
@@ -17,20 +17,22 @@ import (
 )
 
 const (
-	near     = 1000 // records behind the live group: it does them itself, after the swap
-	attempts = 10   // of the swap, while others write to the live database
+	look     = 250 * time.Millisecond
+	patience = 10 * time.Second // without a step further
+	near     = 1000             // records behind the live group: it does them itself, after the swap
+	attempts = 10               // of the swap, while others write to the live database
 )
 
-// aside makes the scratch store, and removes it at the end. A preview only looks
+// beside makes the scratch store, and removes it at the end. A preview only looks
 // whether it can be made, and what is in it.
-func (r *rebuilding) aside(ctx context.Context) (err error) {
-	database := r.l.DatabaseOf(r.group)
-	url, err := r.l.ResolveText(database.URL)
+func (r *rebuilding) beside(ctx context.Context) (err error) {
+	database := r.Loaded.DatabaseOf(r.group)
+	url, err := r.Loaded.ResolveText(database.URL)
 	if err != nil {
 		return err
 	}
 	store, err := scratch.Open(ctx, scratch.Options{
-		Live: r.db, URL: url, Group: r.group, Purpose: purpose, Tables: r.of.Tables, MaxConnections: database.MaxConnections,
+		Live: r.DB, URL: url, Group: r.group, Purpose: purpose, Tables: r.Group.Tables, MaxConnections: database.MaxConnections,
 	})
 	if errors.Is(err, scratch.ErrBusy) {
 		return cli.Refused("%s is being rebuilt already: %w", r.group, err)
@@ -43,7 +45,7 @@ func (r *rebuilding) aside(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := r.count(ctx, r.db, tables, func(t *rebuiltTable, n int64) { t.Live = n }); err != nil || !r.execute {
+	if err := r.count(ctx, r.DB, tables, func(t *rebuiltTable, n int64) { t.Live = n }); err != nil || !r.Execute {
 		return err
 	}
 	return r.carryOut(ctx, store, tables)
@@ -95,15 +97,15 @@ func (r *rebuilding) runner(db *once.DB) (*dispatch.Runner, error) {
 	if err != nil {
 		return nil, err
 	}
-	of := r.of
-	of.Start, of.Backfill = consumer.FromBeginning, of.Backfill || r.backfill // a partition that the live group doesn't know yet is done from its beginning
-	o := cli.RunOptions(r.l.Config, of)
+	of := r.Group
+	of.Start, of.Backfill = consumer.FromBeginning, of.Backfill || r.Backfill // a partition that the live group doesn't know yet is done from its beginning
+	o := cli.RunOptions(r.Loaded.Config, of)
 	o.Aside, o.Topics, o.DB, o.Route = r.group+"-"+purpose, dispatch.Topics(of, topics.Route), db, topics.Route
 	o.CommitInterval, o.Version = look, cli.BuildVersion().Version
-	if o.Kafka, err = cli.Kafka(r.l); err != nil {
+	if o.Kafka, err = cli.Kafka(r.Loaded); err != nil {
 		return nil, err
 	}
-	if o.Codec, err = cli.Codec(r.l); err != nil {
+	if o.Codec, err = cli.Codec(r.Loaded); err != nil {
 		return nil, err
 	}
 	return dispatch.New(o)
@@ -124,7 +126,7 @@ func (r *rebuilding) await(ctx context.Context, store *scratch.Store, runner *di
 		}
 		n, of, reached := progressOf(want, built)
 		if reached {
-			if want, err = scratch.Parts(ctx, r.db, r.group); err != nil {
+			if want, err = scratch.Parts(ctx, r.DB, r.group); err != nil {
 				return err
 			}
 			if n, of, _ = progressOf(want, built); of-n <= near {

@@ -1,4 +1,6 @@
-package again
+// Package rebuild makes the tables of a group anew beside the live ones, from all that
+// it has handled, and swaps them in.
+package rebuild
 
 import (
 	"cmp"
@@ -12,6 +14,7 @@ import (
 
 	"github.com/eventspine/spine/pkg/app/cli"
 	"github.com/eventspine/spine/pkg/app/config"
+	"github.com/eventspine/spine/pkg/consumer"
 	"github.com/eventspine/spine/pkg/once"
 	"github.com/eventspine/spine/pkg/once/database"
 	"github.com/eventspine/spine/pkg/once/ownership"
@@ -48,64 +51,89 @@ type rebuiltPart struct {
 	Built     int64  `json:"built"` // up to where it is built
 }
 
-// checkRebuild looks at the words, and whether the group may be rebuilt at all.
-func (j *job) checkRebuild() error {
+// Options say what is rebuilt, and how.
+type Options struct {
+	*cli.CLI
+	Loaded            *config.Loaded
+	Group             consumer.Group
+	DB                *once.DB // the live one
+	Execute, Backfill bool
+	Demo              bool // the demo shops stand in for instances
+}
+
+// Check refuses a group of which a rebuild would do harm.
+func Check(of consumer.Group) error {
 	switch {
-	case j.since != "" || j.until != "" || len(j.facts) > 0 || j.rate != 0 || j.effects || j.noWait || j.list || j.cancel != 0:
-		return cli.Usage("--rebuild takes all that the group has handled, and is waited for: of the other flags it has --execute and --backfill only")
-	case j.group == cli.Translate:
+	case of.Name == cli.Translate:
 		return cli.Refused("translate publishes facts and has no tables to rebuild: --system translates deliveries again")
-	case len(j.of.Emits) > 0:
-		names := make([]string, len(j.of.Emits))
-		for i, fact := range j.of.Emits {
+	case len(of.Emits) > 0:
+		names := make([]string, len(of.Emits))
+		for i, fact := range of.Emits {
 			names[i] = fact.EventType()
 		}
 		return cli.Refused("the group %s publishes %s: what it has numbered would get other numbers, and what it has published can't be taken back",
-			j.group, strings.Join(names, ", "))
-	case len(j.of.Effects) > 0:
-		names := make([]string, len(j.of.Effects))
-		for i, e := range j.of.Effects {
+			of.Name, strings.Join(names, ", "))
+	case len(of.Effects) > 0:
+		names := make([]string, len(of.Effects))
+		for i, e := range of.Effects {
 			names[i] = e.Name
 		}
-		return cli.Refused("the group %s asks for effects (%s): they would be asked for again", j.group, strings.Join(names, ", "))
-	case j.of.Tables == nil:
-		return cli.Refused("the group %s has no tables", j.group)
+		return cli.Refused("the group %s asks for effects (%s): they would be asked for again", of.Name, strings.Join(names, ", "))
+	case of.Tables == nil:
+		return cli.Refused("the group %s has no tables", of.Name)
 	}
 	return nil
 }
 
 // rebuilding is one rebuild at work.
 type rebuilding struct {
-	*job
-	l     *config.Loaded
-	demo  bool // the instances are demo shops
+	Options
+	group string
 	admin *kadm.Client
 	parts []scratch.Part
 	done  rebuilt
 }
 
-// remake makes the group's tables anew beside the live ones, and swaps them in.
-func (j *job) remake(ctx context.Context, l *config.Loaded, demo bool) error {
-	admin, err := cli.Admin(l)
+// Run makes the group's tables anew beside the live ones, and swaps them in. Without
+// Execute it says what it would do.
+func Run(ctx context.Context, o Options) error {
+	return within(ctx, o, func(r *rebuilding) error {
+		if err := r.beside(ctx); err != nil {
+			return err
+		}
+		return r.show()
+	})
+}
+
+// Doubts refuses a group whose tables can't be made again, and names why they may
+// differ.
+func Doubts(ctx context.Context, o Options) (all []string, err error) {
+	err = within(ctx, o, func(r *rebuilding) error {
+		all = r.done.Warnings
+		return nil
+	})
+	return all, err
+}
+
+// within gives fn a rebuild that is planned.
+func within(ctx context.Context, o Options, fn func(*rebuilding) error) error {
+	admin, err := cli.Admin(o.Loaded)
 	if err != nil {
 		return err
 	}
 	defer admin.Close()
-	r := &rebuilding{job: j, l: l, demo: demo, admin: admin, done: rebuilt{
-		Group: j.group, Executed: j.execute, Tables: []rebuiltTable{}, Partitions: []rebuiltPart{}, Warnings: []string{},
+	r := &rebuilding{Options: o, group: o.Group.Name, admin: admin, done: rebuilt{
+		Group: o.Group.Name, Executed: o.Execute, Tables: []rebuiltTable{}, Partitions: []rebuiltPart{}, Warnings: []string{},
 	}}
 	if err := r.plan(ctx); err != nil {
 		return err
 	}
-	if err := r.aside(ctx); err != nil {
-		return err
-	}
-	return r.show()
+	return fn(r)
 }
 
 // plan finds the ranges, whether their facts are all there, and what may differ.
 func (r *rebuilding) plan(ctx context.Context) (err error) {
-	if r.parts, err = scratch.Parts(ctx, r.db, r.group); err != nil {
+	if r.parts, err = scratch.Parts(ctx, r.DB, r.group); err != nil {
 		return err
 	}
 	if len(r.parts) == 0 {
@@ -123,7 +151,7 @@ func (r *rebuilding) plan(ctx context.Context) (err error) {
 	if err := remembered(r.group, r.parts, starts); err != nil {
 		return err
 	}
-	return r.warn(ctx)
+	return r.doubts(ctx)
 }
 
 // remembered refuses a group whose facts are no longer all in their topics.
@@ -145,12 +173,12 @@ func remembered(group string, parts []scratch.Part, starts kadm.ListedOffsets) e
 	return nil
 }
 
-// warn names what people did to the group that a rebuild doesn't repeat.
-func (r *rebuilding) warn(ctx context.Context) error {
-	if r.demo {
+// doubts names what people did to the group that a rebuild doesn't repeat.
+func (r *rebuilding) doubts(ctx context.Context) error {
+	if r.Demo {
 		r.done.Warnings = append(r.done.Warnings, "the configuration names no instance: the demo shops are taken")
 	}
-	resets, err := ownership.Resets(ctx, r.db.DB, r.group)
+	resets, err := ownership.Resets(ctx, r.DB.DB, r.group)
 	if err != nil {
 		return err
 	}
@@ -159,15 +187,15 @@ func (r *rebuilding) warn(ctx context.Context) error {
 			r.done.Warnings = append(r.done.Warnings, fmt.Sprintf("%s/%d: offsets %d to %d, which a reset passed over, are handled", x.Topic, x.Partition, x.From, x.To-1))
 		}
 	}
-	replays, err := replay.List(ctx, r.db.DB, r.group, 0)
+	replays, err := replay.List(ctx, r.DB.DB, r.group, 0)
 	if err != nil {
 		return err
 	}
-	if !r.backfill && !r.of.Backfill && slices.ContainsFunc(replays, func(p replay.Part) bool { return p.Backfill && p.Counts.Handled > 0 }) {
+	if !r.Backfill && !r.Group.Backfill && slices.ContainsFunc(replays, func(p replay.Part) bool { return p.Backfill && p.Counts.Handled > 0 }) {
 		r.done.Warnings = append(r.done.Warnings, "facts of a backfill, which a replay has handled, are left out without --backfill")
 	}
 	var dropped int
-	err = r.db.SQL().QueryRowContext(ctx, `SELECT COUNT(*) FROM spine_dropped WHERE group_name = $1`, r.group).Scan(&dropped)
+	err = r.DB.SQL().QueryRowContext(ctx, `SELECT COUNT(*) FROM spine_dropped WHERE group_name = $1`, r.group).Scan(&dropped)
 	if err != nil {
 		return fmt.Errorf("counting what was given up: %w", database.Available(err))
 	}
@@ -200,13 +228,13 @@ func (r *rebuilding) show() error {
 			w.Row(p.Topic, p.Partition, p.From, p.Live, p.Built)
 		}
 		for _, t := range r.done.Tables {
-			if r.execute {
+			if r.Execute {
 				w.Line("%s: %d rows, %d before", t.Table, t.Built, t.Live)
 			} else {
 				w.Line("%s: %d rows, to be made again", t.Table, t.Live)
 			}
 		}
-		if !r.execute {
+		if !r.Execute {
 			return
 		}
 		w.Line("%s is rebuilt: %d events handled, %d wait, %d are dead", r.group, r.done.Handled, r.done.Waiting, r.done.Dead)
@@ -214,10 +242,8 @@ func (r *rebuilding) show() error {
 	if err != nil || !r.People() {
 		return err
 	}
-	for _, warning := range r.done.Warnings {
-		fmt.Fprintf(r.Stderr, "spine: WARNING: %s\n", warning)
-	}
-	if !r.execute {
+	r.Warn(r.done.Warnings)
+	if !r.Execute {
 		fmt.Fprintln(r.Stderr, "spine: a preview, nothing was changed; --execute does it")
 	}
 	return nil

@@ -1,4 +1,4 @@
-package again
+package rebuild
 
 import (
 	"errors"
