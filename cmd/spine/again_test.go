@@ -24,6 +24,7 @@ type replayed struct {
 // TestReplay shows what a replay would do, has the owner carry it out, lists it, and
 // gives one up; all beside a running process.
 func TestReplay(t *testing.T) {
+	long(t)
 	t.Parallel()
 	d := startDev(t, t.TempDir())
 	o := operator{t, d}
@@ -109,6 +110,7 @@ func (o operator) replayUnowned() {
 // group's store has forgotten: it goes on by itself, each fact is handled once, in the
 // order of its key, and the list tells what became of all of them.
 func TestReplay_killed(t *testing.T) {
+	long(t)
 	t.Parallel()
 	const keys, labels = 400, 5
 	const forgotten, all = keys * (labels - 1), keys * labels

@@ -178,6 +178,7 @@ func (b bench) committed(group string) kadm.OffsetResponse {
 // With the consumer stopped, the lag in time comes from what it has told the broker
 // alone; where that is of another offset, a reset tells what is right or it is asked.
 func TestGroups_lagInTime(t *testing.T) {
+	long(t)
 	t.Parallel()
 	b := newBench(t)
 	old, young := time.Now().Add(-100*time.Second).Truncate(time.Millisecond), time.Now().Add(-40*time.Second).Truncate(time.Millisecond)

@@ -261,3 +261,12 @@ func TestAudit_unbalanced(t *testing.T) {
 		t.Errorf("exit %d\n%s", code, said)
 	}
 }
+
+// long skips a test where time is short, as with a race detector in every process: a
+// long way through the command line, whose packages have suites of their own.
+func long(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("a long way through the command line: not with -short")
+	}
+}

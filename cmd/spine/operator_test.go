@@ -122,6 +122,7 @@ func (o operator) diedAgain(n, quarantined int) deadKind {
 
 // TestOperator finds poison, looks at it, redrives it for one group, and drops it.
 func TestOperator(t *testing.T) {
+	long(t)
 	t.Parallel()
 	o := operator{t, startDev(t, t.TempDir())}
 	o.same("nothing is dead", []deadKind{}, o.dead("inventory"))

@@ -101,6 +101,7 @@ func (o operator) doubt() (stop func()) {
 // TestOperator_effects looks at mails of which nobody knows what became, has one sent after all, and
 // gives another one up.
 func TestOperator_effects(t *testing.T) {
+	long(t)
 	t.Parallel()
 	post := &postbox{}
 	o := operator{t, startDev(t, t.TempDir(), "SPINE_GROUPS_NOTIFICATIONS_MAIL="+post.serve(t))}

@@ -41,6 +41,7 @@ type rebuilder struct {
 // TestRebuild makes the tables of a group anew beside a running process: they come out
 // as they were, whatever stood in them, and the group goes on.
 func TestRebuild(t *testing.T) {
+	long(t)
 	t.Parallel()
 	dir := t.TempDir()
 	words := []string{"dev", "--kafka", ":0", "--registry", ":0", "--intake", ":0", "--ops", "127.0.0.1:0"}

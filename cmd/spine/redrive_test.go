@@ -37,6 +37,7 @@ func (o operator) counts(db *once.DB, group string) (c counts) {
 // redrive of a thousand dead letters: the failing group handles each record once, in
 // the order of its key and as it was published; another group of the topic gets none.
 func TestRedrive_killed(t *testing.T) {
+	long(t)
 	t.Parallel()
 	const keys, each, quarantined = 1100, 2, 3 // the last keys are at their limit
 	dir := t.TempDir()

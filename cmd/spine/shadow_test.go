@@ -70,6 +70,7 @@ func (o operator) shadow(words ...string) (s shadowed) {
 // TestReplay_shadow shows what a replay would change, beside a running process: rows
 // by key, facts, effects, failures; it changes nothing and leaves nothing behind.
 func TestReplay_shadow(t *testing.T) {
+	long(t)
 	t.Parallel()
 	d := startDev(t, t.TempDir())
 	o := operator{t, d}
