@@ -17,7 +17,8 @@ const (
 
 // DeadLetter raises the alarm that a group has the first dead letter of its
 // fingerprint: first among those that stand in its store, whichever process put them
-// there.
+// there. Two that die at one moment, on different partitions, may both be the first:
+// an alarm more is better than none.
 func (a *Alarms) DeadLetter(group string, store *once.Store, row once.Row) {
 	if a == nil {
 		return
