@@ -44,7 +44,7 @@ type task struct {
 	tries     int           // without counting as attempts
 	pass      fault.Pass    // of the dependencies that the handler needs
 	notBefore time.Time     // asleep until
-	number    uint64        // in the order of arrival; 0 = not given yet
+	number    uint64        // its turn: in the order of arrival, or when it is due
 }
 
 // id is the inbox key of the record. One without an id is only itself.
@@ -113,9 +113,6 @@ func (s *Session) schedule(l *lane) {
 	t, wait := l.next()
 	switch {
 	case t != nil:
-		if t.number == 0 { // a waiting row: its turn comes when it is due
-			t.number = s.g.Ready.number()
-		}
 		l.taken, l.turn = true, t.number
 		s.g.Ready.push(l)
 	case wait >= 0: // the worker is free, the lane sleeps: other keys go on

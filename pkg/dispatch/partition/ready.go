@@ -3,7 +3,6 @@ package partition
 import (
 	"context"
 	"sync"
-	"sync/atomic"
 
 	"github.com/eventspine/spine/pkg/dispatch/turns"
 	"github.com/eventspine/spine/pkg/once"
@@ -15,14 +14,14 @@ import (
 //
 // A worker takes several lanes of one partition, as many as it does in a short time.
 type Ready struct {
-	arrivals atomic.Uint64
-	pace     turns.Pace // of workers
-	mu       sync.Mutex
-	some     sync.Cond
-	open     []*laneTurns // of partitions; those that have lanes
-	idle     int          // workers that wait
-	waking   bool         // one of them has been woken and is not here yet
-	closed   bool
+	turns.Order
+	pace   turns.Pace // of workers
+	mu     sync.Mutex
+	some   sync.Cond
+	open   []*laneTurns // of partitions; those that have lanes
+	idle   int          // workers that wait
+	waking bool         // one of them has been woken and is not here yet
+	closed bool
 }
 
 // laneTurns are the ready lanes of one partition.
@@ -39,13 +38,8 @@ func NewReady(most int, bare bool) *Ready {
 	return q
 }
 
-// number gives records their turns, in the order in which they come.
-func (q *Ready) number() uint64 { return q.arrivals.Add(1) }
-
-// late is the turn of a number after all that is live.
-func late(number uint64) uint64 { return number | 1<<63 }
-
-// hurry gives a lane that stands in the queue for a replay the turn of its live record.
+// hurry gives a lane that stands in the queue an earlier turn: the one of its live record
+// where it stands there for a replay, the one of a waiting row.
 func (q *Ready) hurry(l *lane, turn uint64) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -98,6 +92,7 @@ func (q *Ready) pop(lanes []*lane) []*lane {
 	}
 	of := q.open[first]
 	for n := q.pace.Share(); n > 0 && of.Len() > 0; n-- {
+		q.Took(of.First())
 		lanes = append(lanes, of.Pop())
 	}
 	if of.Len() == 0 {

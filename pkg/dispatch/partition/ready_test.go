@@ -22,7 +22,7 @@ func TestReady_firstCome(t *testing.T) {
 	if d := cmp.Diff([]uint64{1, 2, 3, 4, 5}, got); d != "" {
 		t.Error(d)
 	}
-	if a, b := q.number(), q.number(); a == 0 || b <= a {
+	if a, b := q.Next(), q.Next(); a == 0 || b <= a {
 		t.Errorf("numbers %d and %d", a, b)
 	}
 }
@@ -38,5 +38,40 @@ func TestReady_close(t *testing.T) {
 	q.push(&lane{s: s, turn: 1})
 	if l := q.pop(nil); len(l) > 0 {
 		t.Error("a closed queue gives a lane out")
+	}
+}
+
+// A waiting row that is due does not stand behind all that came meanwhile, and a flood
+// of them leaves the live records two of three turns.
+func TestReady_waitingRowsGoSoon(t *testing.T) {
+	t.Parallel()
+	s := &Session{}
+	q := NewReady(1, false)
+	live, waiting := map[*lane]bool{}, 0
+	for range 1000 {
+		l := &lane{s: s, turn: q.Next()}
+		live[l] = true
+		q.push(l)
+	}
+	for range 100 {
+		q.push(&lane{s: s, turn: q.Soon()})
+	}
+	for range 201 {
+		if !live[q.pop(nil)[0]] {
+			waiting++
+		}
+	}
+	if waiting < 60 || waiting > 70 {
+		t.Errorf("of 201 turns, %d went to 100 waiting rows", waiting)
+	}
+	for range 1000 - (201 - waiting) { // the rest of the live ones
+		q.pop(nil)
+	}
+	for range 100 - waiting {
+		q.pop(nil)
+	}
+	head := q.Soon()
+	if next := q.Next(); head >= next {
+		t.Errorf("with nothing else to do, a waiting row has turn %d, after what comes next (%d)", head, next)
 	}
 }

@@ -49,7 +49,7 @@ func (s *Session) feedAgain(records []*again.Record) {
 	}
 	for _, r := range records {
 		kind, _ := s.g.Plan.Kind(r.Event.Type)
-		t := &task{mode: once.Replay, rec: r.Record, event: r.Event, bad: r.Bad, kind: kind, replay: r, number: late(s.g.Ready.number())}
+		t := &task{mode: once.Replay, rec: r.Record, event: r.Event, bad: r.Bad, kind: kind, replay: r, number: s.g.Ready.Late()}
 		l := s.lane(r.Key)
 		l.again = append(l.again, t)
 		s.schedule(l)

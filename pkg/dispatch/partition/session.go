@@ -410,7 +410,7 @@ func (s *Session) skip(ctx context.Context, rec *kgo.Record, name string) {
 }
 
 func (s *Session) enqueue(l *lane, t *task) {
-	t.number = s.g.Ready.number()
+	t.number = s.g.Ready.Next()
 	if l.queue = append(l.queue, t); l.taken {
 		s.g.Ready.hurry(l, t.number)
 	}

@@ -172,6 +172,9 @@ func (s *Session) revive(row once.Row) {
 		s.held[l.id] = struct{}{}
 	}
 	s.rows[row.ID] = struct{}{}
-	l.heads = append(l.heads, t)
+	t.number = s.g.Ready.Soon()
+	if l.heads = append(l.heads, t); l.taken {
+		s.g.Ready.hurry(l, t.number)
+	}
 	s.schedule(l)
 }
