@@ -7,6 +7,7 @@ import (
 	"math"
 	"os"
 	"runtime"
+	"runtime/pprof"
 	"slices"
 	"strings"
 	"time"
@@ -83,7 +84,9 @@ func (f figure) row(ctx context.Context, o options, p *parts) error {
 				run = f.subject
 			}
 			runtime.GC()
-			took, err := run(ctx, p)
+			var took spent
+			var err error
+			pprof.Do(ctx, pprof.Labels("side", [3]string{"subject", "reference", "control"}[which]), func(ctx context.Context) { took, err = run(ctx, p) })
 			if err != nil {
 				return fmt.Errorf("%s: %w", [3]string{"subject", "reference", "control"}[which], err)
 			}
