@@ -172,7 +172,7 @@ func (l *ledger) read(client []kgo.Opt, topics []string, codec *wire.Codec) {
 			return err
 		}
 		if m, ok := fact.(interface{ GetMeta() event.Meta }); ok {
-			e = wire.Complete(e, m.GetMeta())
+			wire.Complete(&e, m.GetMeta())
 		}
 		l.facts = append(l.facts, happened{e, r.Offset, fact})
 		return nil

@@ -2,7 +2,6 @@ package event
 
 import (
 	"fmt"
-	"regexp"
 	"strings"
 	"time"
 )
@@ -24,15 +23,26 @@ type Instance struct {
 	UnknownConfig bool     // the source is not in the configuration; every setting is its zero value
 }
 
-var instanceLaw = regexp.MustCompile(`^[a-z][a-z0-9-]{0,31}/[a-z0-9][a-z0-9-]{0,31}$`)
-
 // ParseInstance splits "shopify/uk". It sets System and Name only.
 func ParseInstance(s string) (Instance, error) {
-	if !instanceLaw.MatchString(s) {
+	system, name, _ := strings.Cut(s, "/")
+	if !word(system, false) || !word(name, true) {
 		return Instance{}, fmt.Errorf("instance %q: want <system>/<name> in lower case, such as shopify/uk", s)
 	}
-	system, name, _ := strings.Cut(s, "/")
 	return Instance{System: system, Name: name}, nil
+}
+
+// word tells whether s is 1 to 32 lower-case letters, digits and hyphens, and begins with
+// a letter, or a digit where that is allowed. It runs for each record that is read.
+func word(s string, digit bool) bool {
+	for i, c := range []byte(s) {
+		switch {
+		case c >= 'a' && c <= 'z', i > 0 && c == '-', (i > 0 || digit) && c >= '0' && c <= '9':
+		default:
+			return false
+		}
+	}
+	return s != "" && len(s) <= 32
 }
 
 // String is "<system>/<name>", "" for the zero value.
@@ -60,7 +70,8 @@ func Key(source, entity string) string { return source + ":" + entity }
 // "" where the key has another form.
 func InstanceOfKey(key string) string {
 	source, _, found := strings.Cut(key, ":")
-	if !found || !instanceLaw.MatchString(source) {
+	system, name, _ := strings.Cut(source, "/")
+	if !found || !word(system, false) || !word(name, true) {
 		return ""
 	}
 	return source

@@ -167,10 +167,7 @@ func validWord(s string, digit bool) bool {
 }
 
 // Complete adds to an envelope what only the payload says.
-func Complete(e event.Event, m event.Meta) event.Event {
-	e.RecordedAt, e.Test = m.RecordedAt, m.Test
-	return e
-}
+func Complete(e *event.Event, m event.Meta) { e.RecordedAt, e.Test = m.RecordedAt, m.Test }
 
 // headersOf writes the envelope into a record.
 func headersOf(e event.Event, noun, contentType string) []kgo.RecordHeader {

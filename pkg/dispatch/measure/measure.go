@@ -138,7 +138,7 @@ func (m *Meters) Record(ctx context.Context, fact, result string) {
 }
 
 // Handled counts a record whose handler has done its work, and how long it took.
-func (m *Meters) Handled(ctx context.Context, e event.Event, begun time.Time) {
+func (m *Meters) Handled(ctx context.Context, e *event.Event, begun time.Time) {
 	now, known := time.Now(), m.labels(series{e.Type, Handled})
 	m.records.Add(ctx, 1, known.counted...)
 	m.handler.Record(ctx, now.Sub(begun).Seconds(), known.taken...)

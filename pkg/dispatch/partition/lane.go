@@ -32,7 +32,7 @@ type lane struct {
 // task is one record on its way through a lane.
 type task struct {
 	mode      once.Mode
-	kind      plan.Kind
+	kind      *plan.Kind // nil = the group doesn't handle it
 	rec       *kgo.Record
 	event     event.Event
 	bad       error // why the headers can't be read

@@ -45,7 +45,7 @@ func (s *Session) prepare(ctx context.Context, w *work) (o outcome, ready bool) 
 		return outcome{again: wait}, false // what it needs is away: nothing is asked, nothing counts
 	}
 	err := fault.Recovered(func() (err error) {
-		w.fact, t.event, err = s.g.Plan.Decode(ctx, t.kind, t.rec, t.event)
+		w.fact, err = s.g.Plan.Decode(ctx, t.kind, t.rec, &t.event)
 		return err
 	})
 	if err != nil {
@@ -126,7 +126,7 @@ func (s *Session) handled(ctx context.Context, w *work, d once.Done) outcome {
 	case d.Result == once.DuplicateEvent:
 		s.g.Meters.Record(ctx, w.t.event.Type, measure.DuplicateEvent)
 	default:
-		s.g.Meters.Handled(ctx, w.t.event, w.begun)
+		s.g.Meters.Handled(ctx, &w.t.event, w.begun)
 	}
 	if w.left.Facts > 0 {
 		s.relay.Wake()
@@ -167,7 +167,7 @@ func (s *Session) call(ctx context.Context, works []*work) {
 			w.o = s.judge(ctx, w.l, w.t, errs[i])
 		default:
 			w.t.pass.Leave(nil)
-			s.g.Meters.Handled(ctx, w.t.event, w.begun)
+			s.g.Meters.Handled(ctx, &w.t.event, w.begun)
 			w.o = outcome{done: 1}
 		}
 		w.t.pass.Drop()

@@ -15,6 +15,7 @@ import (
 	"github.com/eventspine/spine/pkg/dispatch/fault"
 	"github.com/eventspine/spine/pkg/dispatch/leaving"
 	"github.com/eventspine/spine/pkg/dispatch/measure"
+	"github.com/eventspine/spine/pkg/dispatch/plan"
 	"github.com/eventspine/spine/pkg/event"
 	"github.com/eventspine/spine/pkg/once"
 )
@@ -44,7 +45,7 @@ func TestHandle_slowStore(t *testing.T) {
 		var works []*work
 		for i := range 4 {
 			rec := &kgo.Record{Topic: "t", Offset: int64(i), Key: []byte{byte(i)}}
-			w := &work{of: &share{}, l: &lane{s: s}, t: &task{rec: rec, event: event.Event{ID: strconv.Itoa(i)}}}
+			w := &work{of: &share{}, l: &lane{s: s}, t: &task{rec: rec, kind: &plan.Kind{}, event: event.Event{ID: strconv.Itoa(i)}}}
 			w.t.kind.Call = func(ctx context.Context, _ consumer.Tx, _ event.Event, _ any) error {
 				fault.Sleep(ctx, each)
 				return nil

@@ -103,7 +103,7 @@ func (s *Shadow) Handle(ctx context.Context, rec *kgo.Record, id string) (*Failu
 	var fact any
 	if err == nil {
 		err = fault.Recovered(func() (err error) {
-			fact, e, err = s.plan.Decode(ctx, kind, rec, e)
+			fact, err = s.plan.Decode(ctx, kind, rec, &e)
 			return err
 		})
 	}
