@@ -19,9 +19,10 @@ type Progress struct {
 	open  bool // a rewritten line stands there
 }
 
-// NewProgress begins now; quiet says nothing.
+// NewProgress begins now; quiet says nothing. What is done in a moment has no line.
 func NewProgress(w io.Writer, quiet bool) *Progress {
-	return &Progress{w: w, live: Terminal(w), quiet: quiet, begun: time.Now()}
+	now := time.Now()
+	return &Progress{w: w, live: Terminal(w), quiet: quiet, begun: now, last: now}
 }
 
 // Step begins a step.

@@ -43,3 +43,15 @@ func TestProgress(t *testing.T) {
 		}
 	})
 }
+
+// Work that is over in a moment says nothing.
+func TestProgress_ofAMoment(t *testing.T) {
+	t.Parallel()
+	var said strings.Builder
+	p := NewProgress(&said, false)
+	p.At("rows", 1, 2)
+	p.End()
+	if said.Len() > 0 {
+		t.Errorf("said %q", said.String())
+	}
+}

@@ -126,6 +126,8 @@ func answerOf(row once.Row, result string) answer {
 func (r room) ask(ctx context.Context, kind request.Kind, rows []once.Row, rate float64) ([]answer, error) {
 	answers := make([]answer, len(rows))
 	open := map[int64]int{} // index by request
+	progress := cli.NewProgress(r.Stderr, !r.People())
+	defer progress.End()
 	var pace <-chan time.Time
 	step := askPage
 	if rate > 0 {
@@ -141,6 +143,7 @@ func (r room) ask(ctx context.Context, kind request.Kind, rows []once.Row, rate 
 			case <-pace:
 			}
 		}
+		progress.At("asked for", int64(from), int64(len(rows)))
 		page := rows[from:min(from+step, len(rows))]
 		ids := make([]int64, len(page))
 		for i, row := range page {
@@ -180,6 +183,8 @@ func (r room) await(ctx context.Context, open map[int64]int, tell func(i int, re
 func (r room) watch(ctx context.Context, open map[int64]int, tell func(i int, result request.Result)) error {
 	ticker := time.NewTicker(requestLook)
 	defer ticker.Stop()
+	progress, asked := cli.NewProgress(r.Stderr, !r.People()), len(open)
+	defer progress.End()
 	for deadline := time.Now().Add(requestPatience); len(open) > 0 && time.Now().Before(deadline); {
 		first := slices.Min(slices.Collect(maps.Keys(open)))
 		list, err := request.List(ctx, r.db.DB, r.group, first-1)
@@ -196,6 +201,7 @@ func (r room) watch(ctx context.Context, open map[int64]int, tell func(i int, re
 		if len(open) == 0 {
 			return nil
 		}
+		progress.At("carried out", int64(asked-len(open)), int64(asked))
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
