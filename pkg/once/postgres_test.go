@@ -112,44 +112,61 @@ func TestLanesOfOnePartitionRunInParallel(t *testing.T) {
 	}
 }
 
-// Lanes never stop, and the bump of a new owner gets through at once: the lock's
-// queue is fair.
+// At each moment a lane of the old owner is in its transaction, and the bump of a new
+// owner gets through: the lock's queue is fair.
 func TestBumpGetsThroughUnderLoad(t *testing.T) {
 	t.Parallel()
+	const (
+		hold = time.Second      // a lane waits so long for the next one
+		over = 15 * time.Second // the lanes end by themselves
+	)
 	dsn := databasetest.PostgresURL(t)
 	a, b := oncetest.Open(t, dsn), oncetest.Open(t, dsn)
 	old := own(t, a)
-	var next atomic.Int64
-	var wg sync.WaitGroup
-	busy := make(chan struct{}, 1000)
-	for range 16 {
-		wg.Go(func() {
-			for {
-				_, err := old.Do(t.Context(), item(next.Add(1)), nothing)
-				if errors.Is(err, once.ErrFenced) {
+	var (
+		mu    sync.Mutex
+		last  = make(chan struct{}) // closed when the next lane has begun
+		next  atomic.Int64
+		lanes sync.WaitGroup
+	)
+	begun, begins := time.Now(), make(chan struct{}, 1000)
+	relay := func(context.Context, once.Tx) error {
+		mine := make(chan struct{})
+		mu.Lock()
+		close(last)
+		last = mine
+		mu.Unlock()
+		select {
+		case begins <- struct{}{}:
+		default:
+		}
+		select {
+		case <-mine:
+		case <-time.After(hold): // it stands behind the bump
+		}
+		return nil
+	}
+	for range 3 {
+		lanes.Go(func() {
+			for time.Since(begun) < over {
+				if _, err := old.Do(t.Context(), item(next.Add(1)), relay); errors.Is(err, once.ErrFenced) {
 					return
-				}
-				if err != nil {
+				} else if err != nil {
 					t.Error(err)
 					return
-				}
-				select {
-				case busy <- struct{}{}:
-				default:
 				}
 			}
 		})
 	}
-	for range 100 {
-		<-busy
+	for range 20 {
+		<-begins
 	}
-	start := time.Now()
 	own(t, b)
-	if took := time.Since(start); took > 3*time.Second {
-		t.Errorf("the bump took %v", took)
+	if time.Since(begun) > over {
+		t.Error("the bump got through when the lanes had ended")
 	}
 	before := handled(t, b)
-	wg.Wait()
+	lanes.Wait()
 	if after := handled(t, b); after != before {
 		t.Errorf("%d events were handled by the old owner after the bump", after-before)
 	}
