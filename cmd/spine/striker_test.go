@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"maps"
 	"strings"
 	"sync"
 	"syscall"
@@ -24,14 +23,11 @@ type striker struct {
 	done  int
 	kinds map[string]int
 	wrong []string
-	// rewound are groups that were set back, with the looks since Kafka was last seen
-	// ahead of them: it is, until their owners have spoken.
-	rewound map[string]int
 }
 
 func newStriker(f *fleet, log io.Writer) *striker {
 	locks := map[string]*sync.Mutex{"kafka": {}, "registry": {}, "postgres": {}}
-	return &striker{fleet: f, log: log, locks: locks, kinds: map[string]int{}, rewound: map[string]int{}}
+	return &striker{fleet: f, log: log, locks: locks, kinds: map[string]int{}}
 }
 
 // run inflicts faults at their times until ctx ends or there are no more.
@@ -59,7 +55,7 @@ func (s *striker) blame(what string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.wrong) < 50 {
-		s.wrong = append(s.wrong, what)
+		s.wrong = append(s.wrong, time.Now().UTC().Format(time.TimeOnly)+" "+what)
 	}
 }
 
@@ -151,33 +147,12 @@ func (s *striker) rewind(ctx context.Context, group string) error {
 		if _, said, code := s.command(ctx, "groups", "reset", group, "--to=-100", "--execute"); code != 0 {
 			return fmt.Errorf("spine groups reset: exit code %d: %s", code, said)
 		}
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.rewound[group] = 0
 		return nil
 	})
 	if ctx.Err() == nil { // else it is not wanted any more
 		return err
 	}
 	return nil
-}
-
-// pardon takes out of what is ahead what the set-back of its group explains, until it
-// has not been seen for a while: a look may see nothing because a part is away.
-func (s *striker) pardon(ahead map[string]int) {
-	const enough = 10
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for group, looks := range s.rewound {
-		before := len(ahead)
-		maps.DeleteFunc(ahead, func(where string, _ int) bool { return strings.HasPrefix(where, group+" ") })
-		s.rewound[group] = looks + 1
-		if len(ahead) < before {
-			s.rewound[group] = 0
-		} else if looks == enough {
-			delete(s.rewound, group)
-		}
-	}
 }
 
 // roll deploys: every process is asked to end and started again, one after the other.
