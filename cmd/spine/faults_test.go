@@ -455,7 +455,7 @@ func (s *striker) compare(ctx context.Context, admin *kadm.Client, db *sql.DB) (
 		var partition int32
 		var had int64
 		if rows.Scan(&group, &topic, &partition, &had) != nil {
-			break
+			return compared
 		}
 		at, ok := told[group].Fetched.Lookup(topic, partition)
 		if !ok || at.Err != nil {
@@ -465,6 +465,9 @@ func (s *striker) compare(ctx context.Context, admin *kadm.Client, db *sql.DB) (
 		if at.At > had {
 			s.blame(fmt.Sprintf("Kafka has %d committed and the store %d of %s %s/%d", at.At, had, group, topic, partition))
 		}
+	}
+	if rows.Err() != nil {
+		return 0
 	}
 	return compared
 }
