@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
+	"time"
 
 	"github.com/eventspine/spine/pkg/once/record"
 	"github.com/eventspine/spine/pkg/once/request"
@@ -30,6 +32,21 @@ func (o *Owner) Serve(ctx context.Context, busy func(rowID int64) bool) ([]reque
 		return nil, err
 	}
 	return served, nil
+}
+
+// GiveUp asks the owners to drop at most limit dead rows of the group that failed last
+// before a time, as a person would, and answers how many it has asked for. A dead row
+// that others wait behind stays: whether they go on without it is for a person to say
+// (promise: in order).
+func (s *Store) GiveUp(ctx context.Context, before time.Time, limit int) (int, error) {
+	rows, err := room.Old(ctx, s.db.DB, s.group, before, limit)
+	if err != nil || len(rows) == 0 {
+		return 0, err
+	}
+	if _, err := request.AskAll(ctx, s.db.DB, s.group, request.Drop, rows); err != nil {
+		return 0, fmt.Errorf("asking to drop dead rows: %w", err)
+	}
+	return len(rows), nil
 }
 
 func (t *transaction) carryOut(ctx context.Context, r request.Request) (request.Result, error) {

@@ -335,3 +335,36 @@ func TestOpen_olderTables(t *testing.T) {
 		}
 	}
 }
+
+// GiveUp asks for what is old, dead and alone on its key, the oldest first and each once.
+func TestGiveUp(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(a *asking) {
+		alone := a.stand("alone", 0, once.Dead, 0)
+		a.stand("followed", 10, once.Dead, 1) // its successor waits for it
+		a.stand("waiting", 20, once.Wait, 0)
+		keyless := a.stand("", 30, once.Dead, 0)
+		asked := a.stand("asked", 40, once.Dead, 0)
+		a.ask(request.Redrive, asked[0])
+		store := a.db.Store("group")
+		for _, c := range []struct {
+			before time.Time
+			want   int
+		}{{time.Unix(-1, 0), 0}, {time.Now().Add(time.Hour), 1}, {time.Now().Add(time.Hour), 1}, {time.Now().Add(time.Hour), 0}} {
+			if n, err := store.GiveUp(a.Context(), c.before, 1); err != nil || n != c.want {
+				a.Errorf("before %v: asked for %d, %v, want %d", c.before, n, err, c.want)
+			}
+		}
+		if _, err := a.o.Serve(a.Context(), func(int64) bool { return false }); err != nil {
+			a.Fatal(err)
+		}
+		for _, r := range a.rows() {
+			if r.ID == alone[0] || r.ID == keyless[0] {
+				a.Errorf("row %d of %q is still there", r.ID, r.Record.Key)
+			}
+		}
+		if n := len(a.rows()); n != 4 {
+			a.Errorf("%d rows are left, want the followed and its successor, the waiting and the redriven one", n)
+		}
+	})
+}

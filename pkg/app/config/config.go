@@ -122,11 +122,21 @@ type Group struct {
 	OnExhausted string        `yaml:"on_exhausted"` // what a dead letter does to its key: hold (or "") or release
 	Protocol    string        `yaml:"protocol"`     // of group membership: classic (or "") or consumer (KIP-848)
 	WaitingRoom Size          `yaml:"waiting_room"` // bytes that may wait or be dead before the partitions are paused
+	KeepDead    time.Duration `yaml:"keep_dead"`    // of a dead row that nobody waits behind, before it is dropped; 0 = for good
 
 	Own any `yaml:",inline"` // consumer.Group.Config; nil = no keys of its own
 }
 
 const waitingRoom Size = 256 << 20
+
+// KeepDeadOf is for how long a group keeps a dead row that nobody waits behind; 0 = for
+// good.
+func (c Config) KeepDeadOf(group string) time.Duration {
+	if g := c.Groups[group]; g != nil {
+		return g.KeepDead
+	}
+	return 0
+}
 
 // WaitingRoomOf is the limit of a group's waiting room.
 func (c Config) WaitingRoomOf(group string) Size {
@@ -323,6 +333,9 @@ func (l *Loaded) validateGroup(name string, bad complain) {
 	}
 	if g.Deadline < 0 {
 		bad(path+".deadline", "%s: want a duration, such as 30s", g.Deadline)
+	}
+	if g.KeepDead < 0 {
+		bad(path+".keep_dead", "%s: want a duration, such as 2160h", g.KeepDead)
 	}
 	if !slices.Contains([]string{"", "hold", "release"}, g.OnExhausted) {
 		bad(path+".on_exhausted", "%q: want hold or release", g.OnExhausted)

@@ -11,6 +11,7 @@ import (
 	"github.com/eventspine/spine/pkg/bus"
 	"github.com/eventspine/spine/pkg/devstack/devtest"
 	"github.com/eventspine/spine/pkg/once"
+	"github.com/eventspine/spine/pkg/once/room"
 	"github.com/eventspine/spine/pkg/topic"
 )
 
@@ -78,7 +79,7 @@ func TestPruneOnce(t *testing.T) {
 	s := &server{Options: Options{Kafka: bus.Config{Brokers: parts.Brokers}, Log: slog.New(slog.DiscardHandler)}}
 	got := map[string]int{}
 	round := func(now time.Time) error {
-		return s.pruneOnce(t.Context(), forgettable(db, "billing", time.Hour), now, func(table string, rows int) { got[table] += rows })
+		return s.pruneOnce(t.Context(), forgettable(db, "billing", time.Hour, 0), now, func(o old, rows int) { got[o.table] += rows })
 	}
 	if err := round(time.Now()); err != nil || len(got) != 0 {
 		t.Errorf("what was just handled: pruned %v, %v", got, err)
@@ -112,7 +113,10 @@ func TestForgettable(t *testing.T) {
 		}
 	}
 	got := map[string]int{}
-	for _, old := range forgettable(db, "billing", 0) {
+	if kept := forgettable(db, "billing", 0, 0); len(kept) != 0 {
+		t.Errorf("%d tables are pruned where topics keep everything and dead rows stay", len(kept))
+	}
+	for _, old := range forgettable(db, "billing", time.Hour, time.Hour) {
 		for n := 1; n > 0; got[old.table] += n { // step by step
 			if n, err = old.prune(t.Context(), time.UnixMicro(3), 1); err != nil {
 				t.Fatal(err)
@@ -124,5 +128,46 @@ func TestForgettable(t *testing.T) {
 	}
 	if c, err := db.Store("billing").Counts(t.Context()); err != nil || c.EffectsUnknown != 1 || c.EffectsOpen != 2 || c.EffectsDone != 0 {
 		t.Errorf("left: %+v, %v", c, err)
+	}
+}
+
+// What is dead is dropped through its owner, whatever the broker keeps, when nobody has
+// looked after it for as long as the group is told to keep it.
+func TestPruneOnce_dead(t *testing.T) {
+	t.Parallel()
+	parts := devtest.Parts(t)
+	db, err := once.Open(t.Context(), once.Options{URL: parts.DatabaseURL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	owner, err := db.Store("billing").Own(t.Context(), "orders", 0, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	row := once.Row{State: once.Dead, EventID: "e1", LastFailed: now, Record: once.Record{Topic: "orders", Timestamp: now}}
+	if err := owner.Spill(t.Context(), row, nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	s := &server{Options: Options{Kafka: bus.Config{Brokers: parts.Brokers}, Log: slog.New(slog.DiscardHandler)}}
+	for _, c := range []struct {
+		after time.Duration
+		want  int
+	}{{time.Hour, 0}, {3 * time.Hour, 1}, {3 * time.Hour, 0}} {
+		got := 0
+		err := s.pruneOnce(t.Context(), forgettable(db, "billing", 0, 2*time.Hour), now.Add(c.after), func(_ old, rows int) { got += rows })
+		if err != nil || got != c.want {
+			t.Errorf("after %v: dropped %d, %v, want %d", c.after, got, err, c.want)
+		}
+	}
+	if _, err := owner.Serve(t.Context(), func(int64) bool { return false }); err != nil {
+		t.Fatal(err)
+	}
+	if left, err := db.Store("billing").Rows(t.Context(), once.RowFilter{}); err != nil || len(left) != 0 {
+		t.Errorf("left: %v, %v", left, err)
+	}
+	if gone, err := room.Dropped(t.Context(), db.DB, "billing"); err != nil || len(gone) != 1 || gone[0] != "e1" {
+		t.Errorf("given up: %v, %v", gone, err)
 	}
 }

@@ -37,6 +37,19 @@ func Deaths(ctx context.Context, db *database.DB, group string, before time.Time
 	return database.List(ctx, db.SQL(), q, func(rows *sql.Rows, d *Death) error { return rows.Scan(&d.Class, &d.Reason) })
 }
 
+// Old lists at most limit dead rows of a group that failed last before a time, the
+// oldest first: those that hold nobody up, and that nobody has asked about yet.
+func Old(ctx context.Context, db *database.DB, group string, before time.Time, limit int) ([]int64, error) {
+	q := database.Query{What: "reading which dead rows are old", SQL: `SELECT w.id FROM spine_waiting w
+		JOIN spine_ownership o ON o.id = w.ownership
+		WHERE o.group_name = $1 AND w.state = 'dead' AND w.last_failed < $2
+			AND NOT EXISTS (SELECT 1 FROM spine_waiting b WHERE b.ownership = w.ownership AND b.key_hash = w.key_hash AND b.id <> w.id)
+			AND NOT EXISTS (SELECT 1 FROM spine_requests r WHERE r.ownership = w.ownership AND r.target = 'row'
+				AND r.row_id = w.id AND r.done_at = 0)
+		ORDER BY w.last_failed, w.id LIMIT $3`, Args: []any{group, before.UnixMicro(), limit}}
+	return database.List(ctx, db.SQL(), q, database.Value[int64])
+}
+
 // Mark notes that a row of spine_waiting is given up, in the transaction of the owner
 // that removes it: the record is neither handled nor lost.
 func Mark(ctx context.Context, tx *sql.Tx, rowID int64) error {
