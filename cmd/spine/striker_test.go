@@ -170,6 +170,7 @@ func (s *striker) roll(ctx context.Context) {
 func (m *member) deploy(ctx context.Context) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.awake(ctx)
 	err := m.ask(40 * time.Second)
 	if again := m.rise(); err == nil {
 		err = again
@@ -180,6 +181,15 @@ func (m *member) deploy(ctx context.Context) error {
 		_ = waitFor(soon, 5*time.Second, ready(m.ops))
 	}
 	return err
+}
+
+// awake waits until a process that was started a moment ago answers: before its first
+// lines have run, SIGTERM ends it as it ends every program, and nothing has begun yet.
+func (m *member) awake(ctx context.Context) {
+	_ = waitFor(ctx, 10*time.Second, func(ctx context.Context) error {
+		_, err := readyz(ctx, m.ops)
+		return err
+	})
 }
 
 // trouble is a fault of the way between a process and a part.

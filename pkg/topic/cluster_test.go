@@ -10,12 +10,14 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/eventspine/spine/pkg/devstack/devtest"
 	"github.com/eventspine/spine/pkg/topic"
@@ -266,6 +268,60 @@ func TestListCounts(t *testing.T) {
 				t.Errorf("%+v; want a topic that does not exist", info)
 			}
 		}
+	}
+}
+
+// afterAnswer does something once, when the first answer to a request of this key was
+// read and is not looked at yet.
+type afterAnswer struct {
+	key  kmsg.Key
+	once sync.Once
+	do   func()
+}
+
+func (h *afterAnswer) OnBrokerRead(_ kgo.BrokerMetadata, key int16, _ int, _, _ time.Duration, _ error) {
+	if key == h.key.Int16() {
+		h.once.Do(h.do)
+	}
+}
+
+// Somebody deletes a topic between two requests of one look: the look is taken again,
+// and does not fail.
+func TestTopicGoesMeanwhile(t *testing.T) {
+	t.Parallel()
+	parts := devtest.Parts(t)
+	a := admin(t, parts)
+	for name, tt := range map[string]struct {
+		after kmsg.Key
+		look  func(context.Context, *kadm.Client, topic.Spec) (gone bool, err error)
+	}{
+		"list": {kmsg.ListOffsets, func(ctx context.Context, a *kadm.Client, s topic.Spec) (bool, error) {
+			infos, err := topic.List(ctx, a, []topic.Spec{s})
+			return slices.ContainsFunc(infos, func(i topic.Info) bool { return i.Name == s.Name && !i.Exists }), err
+		}},
+		"plan": {kmsg.Metadata, func(ctx context.Context, a *kadm.Client, s topic.Spec) (bool, error) {
+			p, err := topic.MakePlan(ctx, a, []topic.Spec{s}, topic.Options{ReplicationFactor: 1})
+			return slices.ContainsFunc(p.Changes, func(c topic.Change) bool { return c.Topic == s.Name && c.Action == topic.Create }), err
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := spec(t, a)
+			apply(t, a, plan(t, a, s))
+			hook := &afterAnswer{key: tt.after, do: func() {
+				if _, err := a.DeleteTopics(t.Context(), s.Name); err != nil {
+					t.Error(err)
+				}
+			}}
+			c, err := kgo.NewClient(kgo.SeedBrokers(parts.Brokers...), kgo.WithHooks(hook))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			if gone, err := tt.look(t.Context(), kadm.NewClient(c), s); err != nil || !gone {
+				t.Errorf("gone = %v, %v; want the topic as one that does not exist", gone, err)
+			}
+		})
 	}
 }
 

@@ -40,6 +40,10 @@ type Partition struct {
 // List returns the declared topics and those of our form that nobody declares, by
 // name, as they stand in the cluster.
 func List(ctx context.Context, admin *kadm.Client, want []Spec) ([]Info, error) {
+	return steady(ctx, func(ctx context.Context) ([]Info, error) { return list(ctx, admin, want) })
+}
+
+func list(ctx context.Context, admin *kadm.Client, want []Spec) ([]Info, error) {
 	meta, err := admin.Metadata(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("reading the topics of the cluster: %w", err)

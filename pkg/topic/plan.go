@@ -2,13 +2,16 @@ package topic
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
@@ -73,6 +76,28 @@ type Options struct {
 
 // MakePlan compares the declared topics with a cluster. It changes nothing.
 func MakePlan(ctx context.Context, admin *kadm.Client, want []Spec, o Options) (Plan, error) {
+	return steady(ctx, func(ctx context.Context) (Plan, error) { return makePlan(ctx, admin, want, o) })
+}
+
+// steady looks again when a topic came or went between two answers of the cluster: a
+// new one that a broker does not know yet, or one that somebody deleted meanwhile.
+func steady[T any](ctx context.Context, look func(context.Context) (T, error)) (T, error) {
+	const looks = 5
+	ctx = kadm.WithAuthorizedOps(ctx) // else the client answers from what it knew up to 5 s ago
+	for i := 1; ; i++ {
+		seen, err := look(ctx)
+		if i == looks || !errors.Is(err, kerr.UnknownTopicOrPartition) {
+			return seen, err
+		}
+		select {
+		case <-time.After(time.Duration(i) * 100 * time.Millisecond):
+		case <-ctx.Done():
+			return seen, err
+		}
+	}
+}
+
+func makePlan(ctx context.Context, admin *kadm.Client, want []Spec, o Options) (Plan, error) {
 	meta, err := admin.Metadata(ctx)
 	if err != nil {
 		return Plan{}, fmt.Errorf("reading the topics of the cluster: %w", err)
