@@ -266,11 +266,11 @@ func TestReplay_acrossOwners(t *testing.T) {
 // Live records go first: while a replay has more to do than there are lanes, a live
 // record doesn't wait for it, not even behind the records of its own key. The handlers
 // of the replay are held until the live record stands in its lane: before it, only what
-// the workers had taken by then is handled.
+// the worker had taken by then is handled.
 func TestReplay_liveGoesFirst(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 1)
-	const old, workers, batch = 80, 2, 4
+	const old, batch = 80, 4
 	var all []string
 	for i := range old {
 		all = append(all, fmt.Sprintf("%d:old%d", i%20, i))
@@ -288,7 +288,7 @@ func TestReplay_liveGoesFirst(t *testing.T) {
 	})
 	reader := sdk.NewManualReader()
 	w.run(fromNow, func(o *dispatch.Options) {
-		o.Concurrency, o.Batch = workers, batch
+		o.Concurrency, o.Batch = 1, batch // of two workers, the one with the live record may come second to the store
 		o.Meter = sdk.NewMeterProvider(sdk.WithReader(reader)).Meter("test")
 	})
 	id := w.replay(replay.Request{}, old)
@@ -297,8 +297,8 @@ func TestReplay_liveGoesFirst(t *testing.T) {
 	w.until("the live record stands in its lane", func() bool { return lags(t, reader)["0"] == 1 })
 	close(held)
 	w.until("the live record is handled", func() bool { return slices.Contains(w.labels("15"), "live") })
-	if n := slices.Index(w.script.called(), "live"); n > workers*batch {
-		t.Errorf("the live record waited for %d of a replay", n)
+	if n := slices.Index(w.script.called(), "live"); n > batch {
+		t.Errorf("the live record waited for %d of a replay: %v", n, w.script.called())
 	}
 	w.same("handled", replay.Counts{Handled: old}, w.replayed(id))
 }
